@@ -1,0 +1,159 @@
+"""Declarations, scales and their resolution: every shipped file parses, every mistake is named with its remedy."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reference_impl.config import CONFIG_DIR, load_declarations, load_scale, resolve_run
+from reference_impl.methods import build_objective
+
+SCALES = sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml"))
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(CONFIG_DIR, tmp_path / "config"))
+
+
+def edit(config_dir: Path, file: str, change: object) -> None:
+    path = config_dir / file
+    values = yaml.safe_load(path.read_text())
+    change(values)  # type: ignore[operator]
+    path.write_text(yaml.safe_dump(values))
+
+
+@pytest.mark.parametrize("scale_name", SCALES)
+def test_every_shipped_run_resolves_to_an_objective(scale_name: str) -> None:
+    decl, scale = load_declarations(), load_scale(scale_name)
+    hashes = set()
+    for name in decl.methods:
+        for domain in decl.method_domains(name):
+            for run in decl.runs(name):
+                config = resolve_run(decl, scale, run, domain, seed=0)
+                build_objective(config)
+                assert config.steps >= 1 and 1 <= config.validate_every <= config.steps
+                hashes.add(config.hash())
+    assert len(hashes) == sum(len(decl.runs(name)) * len(decl.method_domains(name)) for name in decl.methods)
+
+
+def test_mini_scales_the_papers_values() -> None:
+    decl, scale = load_declarations(), load_scale("mini")
+    chord = resolve_run(decl, scale, "chord_mu", "math", seed=0)
+    # 1,500 steps / 10; mu decays over 200 / 10 steps; 1e-6 * 100; the paper's K = 8
+    assert (chord.steps, chord.mu["decay_steps"], chord.learning_rate, chord.group_size) == (150, 20, 1e-4, 8)
+    assert (chord.mu["start"], chord.mu["end"], chord.phi) == (0.9, 0.05, {"name": "none"})
+    tool = resolve_run(decl, scale, "chord_mu", "tool", seed=0)
+    assert (tool.steps, tool.mu["decay_steps"]) == (100, 30)
+    phi = resolve_run(decl, scale, "chord_phi", "math", seed=0)
+    assert (phi.mu, phi.phi) == ({"schedule": "constant", "value": 0.1}, {"name": "p_one_minus_p"})
+    sft = resolve_run(decl, scale, "sft-lr5e-06", "math", seed=0)
+    # three passes over 128 demonstrations in batches of 16
+    assert (sft.steps, sft.epochs, sft.validate_every, sft.learning_rate) == (24, 3, 8, 5e-4)
+
+
+def test_mini_keeps_the_papers_proportions() -> None:
+    """Demonstrations to prompts, and passes over either per full budget, as in the paper (to 5 %)."""
+    decl, scale = load_declarations(), load_scale("mini")
+    for domain, paper in decl.domains.items():
+        run = resolve_run(decl, scale, "chord_mu", domain, seed=0)
+        assert run.expert_rows / run.prompt_rows == pytest.approx(paper.expert_rows / paper.prompt_rows, rel=0.05)
+        passes = run.steps * run.rl_prompts / run.prompt_rows
+        assert passes == pytest.approx(paper.rl_steps * paper.rl_prompts / paper.prompt_rows, rel=0.05)
+        expert_passes = run.steps * run.sft_batch / run.expert_rows
+        assert expert_passes == pytest.approx(paper.rl_steps * paper.sft_batch / paper.expert_rows, rel=0.05)
+
+
+def test_methods_share_data_budget_and_evaluation() -> None:
+    """Nothing but what defines a method may differ between the RL methods of a domain."""
+    decl, scale = load_declarations(), load_scale("mini")
+    own = {"method", "mu", "phi", "init"}
+    for domain in decl.domains:
+        runs = [
+            resolve_run(decl, scale, run, domain, seed=0).to_dict()
+            for run in ("grpo", "sft_light_rl", "sft_best_rl", "chord_mu", "chord_phi")
+        ]
+        shared = [{key: value for key, value in run.items() if key not in own} for run in runs]
+        assert all(values == shared[0] for values in shared)
+
+
+def test_grid_is_unrolled_and_owned() -> None:
+    decl = load_declarations()
+    assert list(decl.runs("sft")) == ["sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"]
+    method, rate = decl.owner("sft-lr5e-06")
+    assert (method.name, rate) == ("sft", 5e-6)
+    assert decl.runs("original") == decl.runs("sft_best") == {}
+
+
+def test_hash_is_of_the_values_not_of_label_or_quotation(config_dir: Path) -> None:
+    before = resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 0).hash()
+    edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(label="Other", paper="Other"))
+    assert resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0).hash() == before
+    edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(learning_rate=2e-6))
+    assert resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0).hash() != before
+    assert resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 1).hash() != before
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (
+            "methods.yaml",
+            lambda v: v["grpo"].update(learnin_rate=1),
+            r"grpo: unknown key 'learnin_rate'; did you mean 'learning_rate'",
+        ),
+        ("methods.yaml", lambda v: v["grpo"].pop("label"), r"grpo: missing key 'label'"),
+        ("methods.yaml", lambda v: v["grpo"].update(role="methd"), r"unknown role 'methd'; did you mean 'method'"),
+        (
+            "methods.yaml",
+            lambda v: v["grpo"].update(budget={"steps": 7}),
+            r"grpo: budget steps 7: allowed are rl and 0",
+        ),
+        ("methods.yaml", lambda v: v["grpo"].pop("learning_rate"), r"grpo: needs a learning_rate"),
+        (
+            "methods.yaml",
+            lambda v: v["grpo"].update(init="sft_lite"),
+            r"unknown method 'sft_lite'; did you mean 'sft_light'",
+        ),
+        ("methods.yaml", lambda v: v["grpo"].update(domains=["maths"]), r"unknown domain 'maths'; did you mean 'math'"),
+        (
+            "domains.yaml",
+            lambda v: v["math"].update(groupsize=8),
+            r"math: unknown key 'groupsize'; did you mean 'group_size'",
+        ),
+    ],
+)
+def test_mistakes_in_declarations_are_named(config_dir: Path, file: str, change: object, message: str) -> None:
+    edit(config_dir, file, change)
+    with pytest.raises(ValueError, match=message):
+        load_declarations(config_dir)
+
+
+def test_mistakes_in_scales_are_named(config_dir: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown scale 'mni'; did you mean 'mini'"):
+        load_scale("mni")
+    edit(config_dir, "scales/mini.yaml", lambda v: v["domains"]["math"].update(sft_batchsize=3))
+    with pytest.raises(ValueError, match=r"mini.yaml: math: unknown key 'sft_batchsize'; did you mean 'sft_batch'"):
+        load_scale("mini", config_dir)
+
+
+@pytest.mark.parametrize(
+    ("mu", "phi", "message"),
+    [
+        ({"schedule": "linear"}, "none", r"mu schedule is 'linear'; allowed"),
+        ({"schedule": "constant", "valu": 1}, "none", r"has no parameter 'valu'; allowed: value"),
+        ({"schedule": "constant", "value": 0.1}, "p_minus_p", r"unknown phi 'p_minus_p'; did you mean 'p_one_minus_p'"),
+    ],
+)
+def test_mistakes_in_mu_and_phi_are_named(config_dir: Path, mu: dict[str, object], phi: str, message: str) -> None:
+    edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(mu=mu, phi=phi))
+    with pytest.raises(ValueError, match=message):
+        build_objective(resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0))
+
+
+def test_run_outside_its_domains_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown domain 'tool'"):
+        resolve_run(load_declarations(), load_scale("mini"), "sft_curve", "tool", 0)
+    with pytest.raises(ValueError, match="unknown run 'sft_best'"):
+        resolve_run(load_declarations(), load_scale("mini"), "sft_best", "math", 0)
