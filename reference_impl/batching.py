@@ -1,0 +1,141 @@
+"""Token sequences, micro-batches by token budget, and log-probs of their responses.
+
+A step's rollouts and expert demonstrations are sequences of one kind. They are sorted by length and cut into
+micro-batches of similar length; since every loss is a sum over tokens divided by a denominator of the whole step, the
+cut changes nothing but memory and speed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reference_impl.prompts import render
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """A prompt and its response, as token ids; the loss sees the response only.
+
+    ``advantage`` and ``engine_logprobs`` (what the rollout engine says of its own tokens) belong to a rollout; an
+    expert demonstration has neither (``is_expert``).
+    """
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    is_expert: bool
+    advantage: float = 0.0
+    engine_logprobs: tuple[float, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Right-padded tensors; position t of the (B, T) tensors is the prediction of token t+1 of the ids (B, T+1)."""
+
+    ids_BT1: Tensor
+    mask_BT: Tensor
+    """1 where the predicted token belongs to the response."""
+    expert_B: Tensor
+    advantages_B: Tensor
+    engine_logprobs_BT: Tensor
+    """The rollout engine's log-probs of rollout tokens, 0 elsewhere."""
+    rows: tuple[int, ...]
+    """Place of each sequence in the list that the micro-batches were made from."""
+
+    @property
+    def rollout_mask_BT(self) -> Tensor:
+        return self.mask_BT & ~self.expert_B[:, None]
+
+    @property
+    def expert_mask_BT(self) -> Tensor:
+        return self.mask_BT & self.expert_B[:, None]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> tuple[int, ...]:
+    """Token ids of a data row's chat, up to where the assistant's turn begins."""
+    text = tokenizer.apply_chat_template(render(row), add_generation_prompt=True, tokenize=False)
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max_tokens: int) -> TrainingSequence:
+    """An expert row in the policy's own template, ended by its end-of-turn token and cut at ``max_tokens``.
+
+    Prompt and response are tokenised apart, so the boundary is exactly where generation would begin.
+    """
+    response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], is_expert=True)
+
+
+def micro_batches(
+    sequences: Sequence[TrainingSequence], budget: int, pad_id: int, device: torch.device | str = "cpu"
+) -> Iterator[MicroBatch]:
+    """Micro-batches of at most ``budget`` tokens, padding included (a longer sequence stands alone)."""
+    order = sorted(range(len(sequences)), key=lambda i: sequences[i].tokens)
+    chunk: list[int] = []
+    for i in order:
+        if chunk and (len(chunk) + 1) * sequences[i].tokens > budget:
+            yield _pad(sequences, chunk, pad_id, device)
+            chunk = []
+        chunk.append(i)
+    if chunk:
+        yield _pad(sequences, chunk, pad_id, device)
+
+
+def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, device: torch.device | str) -> MicroBatch:
+    width = max(sequences[i].tokens for i in rows)
+    ids_BT1 = torch.full((len(rows), width), pad_id)
+    mask_BT = torch.zeros(len(rows), width - 1, dtype=torch.bool)
+    engine_logprobs_BT = torch.zeros(len(rows), width - 1)
+    for place, i in enumerate(rows):
+        sequence = sequences[i]
+        ids_BT1[place, : sequence.tokens] = torch.tensor(sequence.prompt_ids + sequence.response_ids)
+        response = slice(len(sequence.prompt_ids) - 1, sequence.tokens - 1)
+        mask_BT[place, response] = True
+        if sequence.engine_logprobs:
+            engine_logprobs_BT[place, response] = torch.tensor(sequence.engine_logprobs)
+    return MicroBatch(
+        ids_BT1=ids_BT1.to(device),
+        mask_BT=mask_BT.to(device),
+        expert_B=torch.tensor([sequences[i].is_expert for i in rows], device=device),
+        advantages_B=torch.tensor([sequences[i].advantage for i in rows], device=device),
+        engine_logprobs_BT=engine_logprobs_BT.to(device),
+        rows=tuple(rows),
+    )
+
+
+def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probs (B, T) of the next tokens, with gradient, and entropies (B, T) in nats, without.
+
+    The padding stands to the right, where causal attention never looks from a real token: no attention mask needed.
+    """
+    logits_BTV = model(input_ids=batch.ids_BT1).logits[:, :-1].float() / temperature
+    all_logprobs_BTV = torch.log_softmax(logits_BTV, dim=-1)
+    logprobs_BT = all_logprobs_BTV.gather(-1, batch.ids_BT1[:, 1:, None])[..., 0]
+    with torch.no_grad():
+        entropy_BT = -(all_logprobs_BTV.exp() * all_logprobs_BTV).sum(-1)
+    return logprobs_BT, entropy_BT
+
+
+def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:
+    """Row indices of batch ``number`` of an endless stream that shuffles anew in every pass.
+
+    A pure function of the batch's number, so a resumed run continues the same stream; a batch may straddle two passes.
+    """
+    indices = []
+    for position in range(number * batch, (number + 1) * batch):
+        epoch, place = divmod(position, rows)
+        indices.append(_permutation(rows, epoch, seed)[place])
+    return indices
+
+
+def _permutation(rows: int, epoch: int, seed: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order: list[int] = torch.randperm(rows, generator=generator).tolist()
+    return order

@@ -1,0 +1,64 @@
+"""Everything that exact resumption needs, written whole or not at all."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reference_impl.strategy import Strategy
+
+
+@dataclass
+class Progress:
+    """Where a run stands. Data order and sampling seeds are functions of these counters, so no RNG state is kept."""
+
+    step: int = 0
+    """Updates done."""
+    rollout_batches: int = 0
+    expert_batches: int = 0
+    mu_state: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] | None = None
+    """Validation record of the best checkpoint so far."""
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put folder ``new`` in the place of ``target``; a crash leaves one whole folder or the other."""
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_state(folder: Path, progress: Progress, strategy: Strategy, config_hash: str) -> None:
+    """Write the resumption state to ``folder``."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    torch.save(strategy.state_dict(), part / "state.pt")
+    (part / "progress.json").write_text(json.dumps({"config_hash": config_hash, **asdict(progress)}))
+    replace_folder(part, folder)
+
+
+def load_state(folder: Path, strategy: Strategy, config_hash: str) -> Progress | None:
+    """Load the state in ``folder`` into ``strategy``; None where there is none.
+
+    Raises ValueError where the state belongs to another configuration: continuing would mix two runs.
+    """
+    if not folder.is_dir() and folder.with_name(folder.name + ".old").is_dir():
+        folder.with_name(folder.name + ".old").rename(folder)  # the crash hit between two renames
+    if not (folder / "progress.json").is_file():
+        return None
+    record = json.loads((folder / "progress.json").read_text())
+    found = record.pop("config_hash")
+    if found != config_hash:
+        raise ValueError(
+            f"{folder} holds a run of configuration {found[:12]}, not of {config_hash[:12]}: "
+            "remove the run's folder to start anew"
+        )
+    strategy.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    return Progress(**record)

@@ -1,0 +1,160 @@
+"""The CPU's rollout engine: batched sampling with a `transformers` model.
+
+Requests are sorted by prompt length and cut into batches; a prompt that several requests share is prefilled once;
+sequences that end leave the batch. The randomness of a sequence comes from its own seed, so it does not depend on
+which batch it falls into.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from reference_impl.models import load_model
+from reference_impl.rollout.engine import Completion, GenerationRequest, fingerprint
+
+
+class TransformersEngine:
+    """Sample from a ``transformers`` causal language model on the device that it lives on."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: allowed are positive whole numbers")
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        eos = model.generation_config.eos_token_id if model.generation_config is not None else None
+        stops = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
+        self.stop_ids = torch.tensor(sorted({i for i in stops if i is not None}), device=model.device)
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Path, batch_size: int) -> "tuple[TransformersEngine, PreTrainedTokenizerBase]":
+        """Load a checkpoint folder in the precision that it was saved in."""
+        model = load_model(checkpoint, "auto")
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        return cls(model, tokenizer, batch_size), tokenizer
+
+    def update_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Copy the policy's weights in. Raises RuntimeError (torch's) where a name or a shape differs."""
+        self.model.load_state_dict(state, strict=True)
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the weights sampled from."""
+        return fingerprint(self.model.state_dict())
+
+    @torch.inference_mode()
+    def generate(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
+    ) -> list[Completion]:
+        """See :class:`~reference_impl.rollout.engine.RolloutEngine`. Raises ValueError for a bad sampling setting."""
+        if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
+            raise ValueError(
+                f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
+                "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
+            )
+        order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), requests[i].prompt_ids))
+        completions: dict[int, Completion] = {}
+        for start in range(0, len(order), self.batch_size):
+            chunk = order[start : start + self.batch_size]
+            batch = self._generate_batch([requests[i] for i in chunk], max_tokens, temperature, top_p)
+            completions.update(zip(chunk, batch, strict=True))
+        return [completions[i] for i in range(len(requests))]
+
+    def _generate_batch(
+        self, requests: list[GenerationRequest], max_tokens: int, temperature: float, top_p: float
+    ) -> list[Completion]:
+        uniforms_BT = np.stack([np.random.Generator(np.random.Philox(r.seed)).random(max_tokens) for r in requests])
+        logits_BV, cache, mask_BT = self._prefill([request.prompt_ids for request in requests])
+        tokens: list[list[int]] = [[] for _ in requests]
+        logprobs: list[list[float]] = [[] for _ in requests]
+        alive = list(range(len(requests)))
+        for t in range(max_tokens):
+            ids_B, logprobs_B = sample_tokens(
+                logits_BV, torch.from_numpy(uniforms_BT[alive, t]).to(logits_BV.device), temperature, top_p
+            )
+            for i, token, logprob in zip(alive, ids_B.tolist(), logprobs_B.tolist(), strict=True):
+                tokens[i].append(token)
+                logprobs[i].append(logprob)
+            keep_B = ~torch.isin(ids_B, self.stop_ids)
+            if not keep_B.all():
+                keep = keep_B.nonzero().flatten()
+                alive = [alive[i] for i in keep.tolist()]
+                cache.batch_select_indices(keep)
+                ids_B = ids_B[keep]
+                mask_BT = mask_BT[keep] if mask_BT is not None else None
+            if not alive or t + 1 == max_tokens:
+                break
+            logits_BV, mask_BT = self._decode(ids_B, cache, mask_BT)
+        return [self._completion(*item) for item in zip(tokens, logprobs, strict=True)]
+
+    def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache, Tensor | None]:
+        """Logits after each prompt, the filled cache and the attention mask (None where nothing is padded)."""
+        distinct = list(dict.fromkeys(prompts))
+        width = max(map(len, distinct))
+        ids_BT = torch.full((len(distinct), width), self.pad_id)
+        mask_BT = torch.zeros_like(ids_BT)
+        for i, prompt in enumerate(distinct):
+            ids_BT[i, width - len(prompt) :] = torch.tensor(prompt)
+            mask_BT[i, width - len(prompt) :] = 1
+        device = self.model.device
+        ids_BT, mask_BT = ids_BT.to(device), mask_BT.to(device)
+        padded = bool((mask_BT == 0).any())
+        cache = DynamicCache()
+        out = self.model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT if padded else None,
+            position_ids=(mask_BT.cumsum(-1) - 1).clamp(min=0) if padded else None,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        rows = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device)
+        cache.batch_select_indices(rows)
+        return out.logits[rows, -1], cache, mask_BT[rows] if padded else None
+
+    def _decode(self, ids_B: Tensor, cache: DynamicCache, mask_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Logits after one more token per sequence."""
+        position_ids = None
+        if mask_BT is not None:
+            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(mask_BT), 1)], dim=1)
+            position_ids = mask_BT.sum(-1, keepdim=True) - 1
+        out = self.model(
+            input_ids=ids_B[:, None],
+            attention_mask=mask_BT,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return out.logits[:, -1], mask_BT
+
+    def _completion(self, token_ids: list[int], logprobs: list[float]) -> Completion:
+        stopped = token_ids[-1] in self.stop_ids.tolist()
+        text = str(self.tokenizer.decode(token_ids[:-1] if stopped else token_ids, skip_special_tokens=False))
+        return Completion(tuple(token_ids), text, tuple(logprobs), truncated=not stopped)
+
+
+def sample_tokens(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+    """Inverse-CDF sampling: token ids (B,) and their log-probabilities (B,) under the tempered distribution.
+
+    One uniform number in [0, 1) decides one token, so a sequence's randomness is a short list of its own. The sums
+    run in float64: in float32 the tail of a large vocabulary would be lost.
+    """
+    logprobs_BV = torch.log_softmax(logits_BV.float() / temperature, dim=-1)
+    probs_BV = logprobs_BV.double().exp()
+    if top_p < 1:
+        probs_BV = nucleus(probs_BV, top_p)
+    cumulative_BV = probs_BV.cumsum(-1)
+    thresholds_B1 = uniforms_B[:, None] * cumulative_BV[:, -1:]
+    ids_B = torch.searchsorted(cumulative_BV, thresholds_B1, right=True).clamp(max=probs_BV.shape[-1] - 1)[:, 0]
+    return ids_B, logprobs_BV.gather(-1, ids_B[:, None])[:, 0]
+
+
+def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:
+    """Zero all but the smallest set of most probable tokens that holds at least ``top_p`` of the mass."""
+    sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True)
+    before_BV = sorted_BV.cumsum(-1) - sorted_BV
+    return torch.zeros_like(probs_BV).scatter(-1, order_BV, sorted_BV * (before_BV < top_p))

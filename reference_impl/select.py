@@ -1,0 +1,86 @@
+"""Choose the checkpoint of a grid of runs by validation accuracy (SFT-light, SFT-best).
+
+    python -m reference_impl.select --method sft_best --domain math --scale mini --seed 0 \\
+        --runs results/mini/runs/math/sft-lr1e-06/seed0 … --out results/mini/runs/math/sft_best/seed0
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from reference_impl.checkpoint import replace_folder
+from reference_impl.config import load_declarations
+from reference_impl.metrics import read_lines
+from reference_impl.provenance import write_json
+
+
+def candidates(run: Path, epochs: list[int] | None) -> list[dict[str, Any]]:
+    """The kept checkpoints of one run with their validation records; with ``epochs``, only those after these epochs."""
+    records = [record for record in read_lines(run / "validation.jsonl") if record["checkpoint"]]
+    chosen = [r for r in records if epochs is None or r["epoch"] in epochs]
+    if not chosen:
+        found = ", ".join(str(record["epoch"]) for record in records) or "none"
+        raise ValueError(f"{run}: no checkpoint after epochs {epochs} (kept: {found})")
+    return [{"run": run, **record} for record in chosen]
+
+
+def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
+    """The most accurate on validation; among equals the first, that is the lowest learning rate and earliest epoch."""
+    return max(options, key=lambda option: float(option["accuracy"]))
+
+
+def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, Any]) -> None:
+    """Copy the chosen checkpoint to ``out/best`` and record the choice, with all candidates, in ``out/run.json``."""
+    method = load_declarations().method(method_name)
+    if not method.select:
+        raise ValueError(f"{method_name} selects nothing: its entry has no `select`")
+    epochs = method.select.get("epochs")
+    options = [option for run in runs for option in candidates(run, epochs)]
+    best = choose_best(options)
+    out.mkdir(parents=True, exist_ok=True)
+    part = out / "best.part"
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(best["run"] / best["checkpoint"], part)
+    replace_folder(part, out / "best")
+    source = json.loads((best["run"] / "run.json").read_text(encoding="utf-8"))
+    table = [{**option, "run": option["run"].parent.name} for option in options]
+    write_json(
+        out / "run.json",
+        {
+            "status": "complete",
+            "method": method_name,
+            **identity,
+            "selected_from": table,
+            "best": {**best, "run": best["run"].parent.name},
+            **{
+                key: source[key]
+                for key in ("config", "config_hash", "policy_hash", "data_hash", "packages", "hardware")
+            },
+            "code_revision": source["code_revision"],
+            "wall_seconds": 0.0,
+        },
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line; a mistake of the user's ends with one line on standard error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", required=True, help="an entry of methods.yaml with a `select`")
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--scale", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--runs", type=Path, nargs="+", required=True, help="run folders of the grid")
+    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
+    arguments = parser.parse_args(argv)
+    identity = {"domain": arguments.domain, "scale": arguments.scale, "seed": arguments.seed}
+    try:
+        select(arguments.method, arguments.runs, arguments.out, identity)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Train one run of a method.
+
+    python -m reference_impl.train --run chord_phi --domain math --scale mini --seed 0 \\
+        --policy results/mini/policies/sandbox-math --data results/mini/data/math \\
+        --out results/mini/runs/math/chord_phi/seed0
+
+``--policy`` is the checkpoint the run starts from: the policy itself, or the ``best`` folder of the method that the
+declaration names as ``init``. The folder given as ``--out`` holds at the end run.json, metrics.jsonl,
+validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, goes on from its
+last validation.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from reference_impl.config import CONFIG_DIR, RunConfig, load_declarations, load_scale, resolve_run
+from reference_impl.metrics import read_lines
+from reference_impl.provenance import environment, file_hash, write_json
+from reference_impl.rollout import load_engine
+from reference_impl.strategy import TorchStrategy
+from reference_impl.trainer import Data, Trainer
+
+ROW_KEYS = {
+    "prompts": ("id", "prompt", "question", "gold"),
+    "validation": ("id", "prompt", "question", "gold"),
+    "expert": ("id", "prompt", "question", "response"),
+}
+
+
+def load_rows(path: Path, split: str, expected: int) -> list[dict[str, Any]]:
+    """The rows of one split. Raises ValueError naming file and row for a missing key or a wrong number of rows."""
+    if not path.is_file():
+        raise ValueError(f"no data file {path}: the workflow's `data` rule makes it")
+    rows = read_lines(path)
+    for number, row in enumerate(rows, 1):
+        missing = [key for key in ROW_KEYS[split] if key not in row]
+        if missing:
+            raise ValueError(f"{path}, row {number}: missing {', '.join(missing)} (has: {', '.join(row)})")
+    if len(rows) != expected:
+        raise ValueError(f"{path}: {len(rows)} rows, but this scale expects {expected}")
+    return rows
+
+
+def load_data(folder: Path, config: RunConfig) -> Data:
+    """The three splits of a domain, checked."""
+    return Data(
+        prompts=load_rows(folder / "prompts.jsonl", "prompts", config.prompt_rows),
+        expert=load_rows(folder / "expert.jsonl", "expert", config.expert_rows),
+        validation=load_rows(folder / "validation.jsonl", "validation", config.validation_rows),
+    )
+
+
+def run(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> None:
+    """Train one run into ``out``. Every input is checked before anything expensive starts."""
+    started = time.monotonic()
+    data = load_data(data_folder, config)
+    engine, _ = load_engine(config.engine, policy, config.rollout_batch)
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    strategy = TorchStrategy.from_checkpoint(policy, config)
+    out.mkdir(parents=True, exist_ok=True)
+    progress = Trainer(config, data, strategy, engine, tokenizer, out).train()
+    record = {
+        "status": "complete",
+        "method": config.method,
+        "domain": config.domain,
+        "scale": config.scale,
+        "seed": config.seed,
+        "config": config.to_dict(),
+        "config_hash": config.hash(),
+        "best": progress.best,
+        "policy_hash": file_hash(policy / "model.safetensors"),
+        "data_hash": {name: file_hash(data_folder / f"{name}.jsonl") for name in ROW_KEYS},
+        "wall_seconds": round(time.monotonic() - started, 1),
+        **environment(),
+    }
+    write_json(out / "run.json", record)
+    shutil.rmtree(out / "state", ignore_errors=True)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m reference_impl.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True, help="a method of methods.yaml, or one run of a grid (sft-lr5e-06)")
+    parser.add_argument("--domain", required=True, help="a domain of domains.yaml")
+    parser.add_argument("--scale", required=True, help="a scale of pipelines/config/scales")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder that the run starts from")
+    parser.add_argument("--data", type=Path, required=True, help="folder with prompts, expert and validation rows")
+    parser.add_argument("--out", type=Path, required=True, help="run folder to write")
+    parser.add_argument("--config-hash", help="refuse to run if the declarations no longer resolve to this")
+    parser.add_argument("--declarations", type=Path, default=CONFIG_DIR, help="folder of the declaration files")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line; a mistake of the user's ends with one line on standard error and status 2."""
+    arguments = parse_arguments(argv)
+    torch.set_num_threads(1)
+    try:
+        config = resolve_run(
+            load_declarations(arguments.declarations),
+            load_scale(arguments.scale, arguments.declarations),
+            arguments.run,
+            arguments.domain,
+            arguments.seed,
+        )
+        if arguments.config_hash not in (None, config.hash()):
+            raise ValueError(
+                f"{arguments.run} resolves to configuration {config.hash()[:12]}, not {arguments.config_hash[:12]}: "
+                "the declarations changed after the plan was made; start the workflow again"
+            )
+        run(config, arguments.policy, arguments.data, arguments.out)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Looks at the validation set while a run goes on, and the checkpoints that they choose."""
+
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from reference_impl.batching import prompt_ids
+from reference_impl.checkpoint import Progress, replace_folder
+from reference_impl.config import RunConfig
+from reference_impl.rollout import RolloutEngine
+from reference_impl.sampling import sample_rollouts
+from reference_impl.strategy import Strategy
+
+
+class Validator:
+    """Measures the policy on held-out prompts with the same seeds every time, and keeps the checkpoints."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        rows: list[dict[str, Any]],
+        strategy: Strategy,
+        engine: RolloutEngine,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: Path,
+    ) -> None:
+        self.config = config
+        self.rows = rows
+        self.strategy = strategy
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.folder = folder
+        self.prompts = [prompt_ids(tokenizer, row) for row in rows]
+
+    def evaluate(self, step: int) -> dict[str, Any]:
+        """Accuracy with its standard error over prompts, and response length, of the policy as it is."""
+        config = self.config
+        rollouts = sample_rollouts(
+            self.engine,
+            self.rows,
+            self.prompts,
+            samples=config.validation_samples,
+            reward=config.reward,
+            seed_parts=("validation",),
+            max_tokens=config.max_response_tokens,
+            temperature=config.temperature,
+        )
+        k = config.validation_samples
+        correct = [float(rollout.graded.correct) for rollout in rollouts]
+        by_prompt = [statistics.fmean(correct[i : i + k]) for i in range(0, len(correct), k)]
+        spread = statistics.stdev(by_prompt) if len(by_prompt) > 1 else 0.0
+        return {
+            "step": step,
+            "epoch": None if config.epochs is None else step * config.epochs / config.steps,
+            "accuracy": statistics.fmean(correct),
+            "stderr": spread / len(by_prompt) ** 0.5,
+            "response_length": statistics.fmean(len(rollout.completion.token_ids) for rollout in rollouts),
+            "checkpoint": None,
+        }
+
+    def validate(self, progress: Progress) -> dict[str, Any]:
+        """Evaluate, write the checkpoint if it is to be kept, and remember the best (the first of equals)."""
+        record = self.evaluate(progress.step)
+        is_best = progress.best is None or record["accuracy"] > progress.best["accuracy"]
+        if self.config.keep == "epoch":
+            record["checkpoint"] = f"checkpoints/step-{progress.step:06d}"
+            self.export(self.folder / record["checkpoint"])
+        elif is_best:
+            record["checkpoint"] = "best"
+            self.export(self.folder / "best")
+        if is_best:
+            progress.best = record
+        return record
+
+    def export(self, folder: Path) -> None:
+        """Write the policy to ``folder``, whole or not at all."""
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        self.strategy.export(part, self.tokenizer)
+        replace_folder(part, folder)

@@ -1,0 +1,61 @@
+"""Choosing SFT-light and SFT-best among the grid's checkpoints."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reference_impl.select import candidates, choose_best, select
+
+
+def write_run(folder: Path, accuracies: list[float]) -> Path:
+    """A grid run with one kept checkpoint per epoch, whose 'weights' name run and epoch."""
+    lines: list[dict[str, object]] = [{"step": 0, "epoch": 0.0, "accuracy": 0.99, "checkpoint": None}]
+    for epoch, accuracy in enumerate(accuracies, 1):
+        checkpoint = f"checkpoints/step-{epoch:06d}"
+        (folder / checkpoint).mkdir(parents=True)
+        (folder / checkpoint / "weights").write_text(f"{folder.parent.name} epoch {epoch}")
+        lines.append({"step": epoch, "epoch": float(epoch), "accuracy": accuracy, "checkpoint": checkpoint})
+    (folder / "validation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    keys = ("config", "config_hash", "policy_hash", "data_hash", "packages", "hardware", "code_revision")
+    (folder / "run.json").write_text(json.dumps(dict.fromkeys(keys)))
+    return folder
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> list[Path]:
+    return [
+        write_run(tmp_path / "sft-lr1e-06/seed0", [0.40, 0.50, 0.60]),
+        write_run(tmp_path / "sft-lr5e-06/seed0", [0.45, 0.70, 0.65]),
+        write_run(tmp_path / "sft-lr1e-05/seed0", [0.45, 0.70, 0.10]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [("sft_light", "sft-lr5e-06 epoch 1"), ("sft_best", "sft-lr5e-06 epoch 2")]
+)
+def test_best_on_validation_is_copied(grid: list[Path], tmp_path: Path, method: str, expected: str) -> None:
+    """Light looks at epoch 1 only; the untouched policy of step 0 is no candidate; ties go to the first run."""
+    select(method, grid, tmp_path / "out", {"domain": "math", "scale": "mini", "seed": 0})
+    assert (tmp_path / "out/best/weights").read_text() == expected
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert record["best"]["run"] == expected.split()[0] and record["status"] == "complete"
+    assert len(record["selected_from"]) == (3 if method == "sft_light" else 9)
+
+
+def test_selecting_again_replaces_the_folder(grid: list[Path], tmp_path: Path) -> None:
+    for method in ("sft_light", "sft_best"):
+        select(method, grid, tmp_path / "out", {})
+    assert (tmp_path / "out/best/weights").read_text() == "sft-lr5e-06 epoch 2"
+    assert not (tmp_path / "out/best.old").exists() and not (tmp_path / "out/best.part").exists()
+
+
+def test_mistakes_are_named(grid: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="grpo selects nothing"):
+        select("grpo", grid, tmp_path / "out", {})
+    with pytest.raises(ValueError, match=r"no checkpoint after epochs \[4\] \(kept: 1.0, 2.0, 3.0\)"):
+        candidates(grid[0], [4])
+
+
+def test_first_of_equals() -> None:
+    assert choose_best([{"accuracy": 0.5, "n": 1}, {"accuracy": 0.5, "n": 2}])["n"] == 1

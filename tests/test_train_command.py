@@ -1,0 +1,84 @@
+"""The training command: what a run folder holds at the end, and which mistakes stop it before it starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from pipelines.data.sandbox import write_lines
+from pipelines.sandbox import math_world
+from reference_impl.config import load_declarations, load_scale, resolve_run
+from reference_impl.metrics import read_lines
+from reference_impl.train import main
+
+SIZES = load_scale("smoke").domains["math"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    assert SIZES.prompt_rows and SIZES.expert_rows
+    write_lines(folder / "prompts.jsonl", math_world.rl_rows(SIZES.prompt_rows, 0))
+    write_lines(folder / "expert.jsonl", math_world.expert_rows(SIZES.expert_rows, 0))
+    write_lines(folder / "validation.jsonl", math_world.validation_rows(SIZES.validation_rows, 0))
+    return folder
+
+
+def arguments(policy: Path, data: Path, out: Path, changes: dict[str, str] | None = None) -> list[str]:
+    values = {"run": "chord_phi", "domain": "math", "scale": "smoke", "seed": "0"}
+    values |= {"policy": str(policy), "data": str(data), "out": str(out)} | (changes or {})
+    return [part for name, value in values.items() for part in (f"--{name}", value)]
+
+
+def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
+    config = resolve_run(load_declarations(), load_scale("smoke"), "chord_phi", "math", 0)
+    main(arguments(tiny_policy, data, tmp_path, {"config-hash": config.hash()}))
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["status"] == "complete" and record["config_hash"] == config.hash()
+    assert record["config"] == config.to_dict() and record["packages"]["torch"] and record["data_hash"]["expert"]
+    metrics = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == list(range(1, config.steps + 1))
+    assert metrics[-1]["paper_step"] == config.steps * config.steps_divisor
+    best = max(read_lines(tmp_path / "validation.jsonl")[1:], key=lambda line: line["accuracy"])
+    assert record["best"] == best
+    AutoModelForCausalLM.from_pretrained(tmp_path / "best")
+    assert list((tmp_path / "tb").glob("events.*"))
+    assert not (tmp_path / "state").exists(), "the resumption state has served its purpose"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": "chord_fi"}, r"unknown run 'chord_fi'; did you mean 'chord_phi'"),
+        ({"run": "sft"}, r"unknown run 'sft'.*sft-lr1e-06"),
+        ({"domain": "maths"}, r"unknown domain 'maths'; did you mean 'math'"),
+        ({"scale": "minni"}, r"unknown scale 'minni'; did you mean 'mini'"),
+        ({"config-hash": "f" * 64}, r"not ffffffffffff: the declarations changed"),
+        ({"scale": "mini"}, r"prompts.jsonl: 16 rows, but this scale expects 512"),
+        ({"policy": "nowhere"}, r"nowhere is not a checkpoint folder"),
+        ({"data": "nowhere"}, r"no data file nowhere/prompts.jsonl"),
+    ],
+)
+def test_mistakes_stop_it_before_it_starts(
+    tiny_policy: Path, data: Path, tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(arguments(tiny_policy, data, tmp_path / "out", changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": 1', r"expert.jsonl, line 8: not JSON"),
+        ('{"id": 1, "prompt": "x"}', r"expert.jsonl, row 8: missing question"),
+    ],
+)
+def test_bad_row_is_named(tiny_policy: Path, data: Path, tmp_path: Path, line: str, message: str) -> None:
+    for name in ("prompts", "expert", "validation"):
+        (tmp_path / f"{name}.jsonl").write_text((data / f"{name}.jsonl").read_text())
+    rows = (data / "expert.jsonl").read_text().splitlines()
+    (tmp_path / "expert.jsonl").write_text("\n".join([*rows[:7], line]) + "\n")
+    with pytest.raises(SystemExit, match=message):
+        main(arguments(tiny_policy, tmp_path, tmp_path / "out"))
