@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from reference_impl.files import replace_folder
 from reference_impl.strategy import Strategy
 
 
@@ -22,16 +23,6 @@ class Progress:
     mu_state: dict[str, float] = field(default_factory=dict)
     best: dict[str, Any] | None = None
     """Validation record of the best checkpoint so far."""
-
-
-def replace_folder(new: Path, target: Path) -> None:
-    """Put folder ``new`` in the place of ``target``; a crash leaves one whole folder or the other."""
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def save_state(folder: Path, progress: Progress, strategy: Strategy, config_hash: str) -> None:

@@ -3,34 +3,17 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from reference_impl.files import json_line
+
 Record = dict[str, float | int | None]
 
 SECONDS_BETWEEN_LINES = 5.0
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON object to a JSON-lines file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All objects of a JSON-lines file; an empty list where there is no file.
-
-    Raises ValueError naming file and line for a line that is not JSON.
-    """
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], 1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
-    return records
 
 
 def truncate_after(path: Path, step: int) -> None:
@@ -65,8 +48,8 @@ class StepLog:
         """Record one update."""
         step = metrics["step"]
         assert isinstance(step, int)
-        append_line(self.folder / "metrics.jsonl", metrics)
-        append_line(self.folder / "timings.jsonl", {"step": step, **timings})
+        self._append("metrics", metrics)
+        self._append("timings", {"step": step, **timings})
         for key, value in {**metrics, **timings}.items():
             if value is not None and key != "step":
                 self.board.add_scalar(f"train/{key}", value, step)
@@ -77,12 +60,16 @@ class StepLog:
 
     def validation(self, record: dict[str, Any]) -> None:
         """Record one look at the validation set."""
-        append_line(self.folder / "validation.jsonl", record)
+        self._append("validation", record)
         for key in ("accuracy", "response_length"):
             self.board.add_scalar(f"validation/{key}", record[key], record["step"])
 
     def close(self) -> None:
         self.board.close()
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json_line(record))
 
     def _line(self, step: int, metrics: Record, now: float) -> str:
         left = (now - self.started) / (step - self.start) * (self.steps - step)

@@ -1,8 +1,6 @@
 """What a run was made of: `run.json`."""
 
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -12,13 +10,6 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "math-verify")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file. Raises ValueError where there is none."""
-    if not path.is_file():
-        raise ValueError(f"no file {path}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def code_revision() -> str | None:
@@ -45,10 +36,3 @@ def environment() -> dict[str, Any]:
         "hardware": {"device": device, "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
         "code_revision": code_revision(),
     }
-
-
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file to a temporary name, then rename it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)

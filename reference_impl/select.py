@@ -11,15 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reference_impl.checkpoint import replace_folder
 from reference_impl.config import load_declarations
-from reference_impl.metrics import read_lines
-from reference_impl.provenance import write_json
+from reference_impl.files import read_jsonl, replace_folder, write_json
 
 
 def candidates(run: Path, epochs: list[int] | None) -> list[dict[str, Any]]:
     """The kept checkpoints of one run with their validation records; with ``epochs``, only those after these epochs."""
-    records = [record for record in read_lines(run / "validation.jsonl") if record["checkpoint"]]
+    records = [record for record in read_jsonl(run / "validation.jsonl") if record["checkpoint"]]
     chosen = [r for r in records if epochs is None or r["epoch"] in epochs]
     if not chosen:
         found = ", ".join(str(record["epoch"]) for record in records) or "none"

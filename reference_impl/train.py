@@ -21,8 +21,8 @@ import torch
 from transformers import AutoTokenizer
 
 from reference_impl.config import CONFIG_DIR, RunConfig, load_declarations, load_scale, resolve_run
-from reference_impl.metrics import read_lines
-from reference_impl.provenance import environment, file_hash, write_json
+from reference_impl.files import file_hash, read_jsonl, write_json
+from reference_impl.provenance import environment
 from reference_impl.rollout import load_engine
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Data, Trainer
@@ -38,7 +38,7 @@ def load_rows(path: Path, split: str, expected: int) -> list[dict[str, Any]]:
     """The rows of one split. Raises ValueError naming file and row for a missing key or a wrong number of rows."""
     if not path.is_file():
         raise ValueError(f"no data file {path}: the workflow's `data` rule makes it")
-    rows = read_lines(path)
+    rows = read_jsonl(path)
     for number, row in enumerate(rows, 1):
         missing = [key for key in ROW_KEYS[split] if key not in row]
         if missing:

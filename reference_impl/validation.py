@@ -8,8 +8,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from reference_impl.batching import prompt_ids
-from reference_impl.checkpoint import Progress, replace_folder
+from reference_impl.checkpoint import Progress
 from reference_impl.config import RunConfig
+from reference_impl.files import replace_folder
 from reference_impl.rollout import RolloutEngine
 from reference_impl.sampling import sample_rollouts
 from reference_impl.strategy import Strategy
