@@ -1,0 +1,212 @@
+"""Sample a checkpoint on every task of a domain and grade the samples.
+
+Each sample has a seed of its own, named by task, question and sample number, so that a score depends neither
+on batch size nor on order. Samples are stored as they come: an interrupted evaluation samples only what is
+missing, and its files are those of an uninterrupted one.
+
+    python -m evaluation.generate --checkpoint DIR --domain math --method chord_phi --scale mini --seed 0 \\
+        --benchmarks results/mini/benchmarks --out results/mini/evaluations/math/chord_phi/seed0
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from evaluation.graders import Sample, grade
+from evaluation.summary import summarise
+from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
+from reference_impl.batching import prompt_ids
+from reference_impl.config import choose, load_declarations, load_scale
+from reference_impl.files import json_line, write_jsonl, write_text
+from reference_impl.prompts import render
+from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine, load_engine, sample_seed
+
+Row = dict[str, Any]
+
+# Samples between two writes to disk: what an interruption loses.
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is sampled of one task."""
+
+    task: Task
+    items: Sequence[Item]
+    samples: int
+    max_tokens: int
+
+    def requests(self) -> list[tuple[Item, int]]:
+        """Every (question, sample number), in the order of the file."""
+        return [(item, sample) for item in self.items for sample in range(self.samples)]
+
+
+def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, partial: Path) -> list[Row]:
+    """Graded samples of one task, those in `partial` taken from there and the missing ones added to it.
+
+    Whole chunks only are taken over, and chunks are cut at the same places every time, so that an engine
+    whose numbers depend on the batch in the last digit still gives the same file.
+    """
+    wanted = plan.requests()
+    rows = _resume(partial, _header(plan, engine), len(wanted))
+    with partial.open("a", encoding="utf-8") as file:
+        for start in range(len(rows), len(wanted), CHUNK):
+            chunk = wanted[start : start + CHUNK]
+            new = _sample_chunk(plan, chunk, engine, tokenizer)
+            file.writelines(map(json_line, new))
+            file.flush()
+            rows += new
+            print(f"{plan.task.name}: {len(rows)} of {len(wanted)} samples", file=sys.stderr, flush=True)
+    return rows
+
+
+def _header(plan: Plan, engine: RolloutEngine) -> Row:
+    """What must be the same for stored samples to be taken over."""
+    return {
+        "task": plan.task.name,
+        "version": plan.task.version,
+        "questions": items_fingerprint(plan.items),
+        "samples": plan.samples,
+        "max_tokens": plan.max_tokens,
+        "temperature": plan.task.temperature,
+        "top_p": plan.task.top_p,
+        "weights": engine.fingerprint(),
+    }
+
+
+def _resume(partial: Path, header: Row, total: int) -> list[Row]:
+    """Rows of the whole chunks stored under the same header; the file is cut to them, or begun anew."""
+    lines = partial.read_bytes().splitlines(keepends=True) if partial.is_file() else []
+    first = json_line(header).encode()
+    stored = lines[1:] if lines[:1] == [first] else []
+    stored = [line for line in stored if line.endswith(b"\n")]
+    if len(stored) != total:
+        stored = stored[: len(stored) // CHUNK * CHUNK]
+    write_text(partial, (first + b"".join(stored)).decode())
+    return [json.loads(line) for line in stored]
+
+
+def _sample_chunk(
+    plan: Plan, chunk: Sequence[tuple[Item, int]], engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase
+) -> list[Row]:
+    task = plan.task
+    requests = [
+        GenerationRequest(prompt_ids(tokenizer, dict(item.row)), sample_seed("evaluation", task.name, item.id, sample))
+        for item, sample in chunk
+    ]
+    completions = engine.generate(requests, max_tokens=plan.max_tokens, temperature=task.temperature, top_p=task.top_p)
+    return [
+        _row(task, item, sample, completion, tokenizer)
+        for (item, sample), completion in zip(chunk, completions, strict=True)
+    ]
+
+
+def _row(task: Task, item: Item, sample: int, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Row:
+    verdict = grade(Sample(completion.text, completion.truncated), item.reference)
+    prompt = tokenizer.apply_chat_template(render(item.row), add_generation_prompt=True, tokenize=False)
+    return {
+        "task": task.name,
+        "task_version": task.version,
+        "item_id": item.id,
+        "category": item.category,
+        "sample": sample,
+        "prompt": prompt,
+        "response": completion.text,
+        "tokens": len(completion.token_ids),
+        "truncated": completion.truncated,
+        "gold": item.gold,
+        "correct": verdict.correct,
+        "reason": verdict.reason,
+        "extracted": verdict.extracted,
+    }
+
+
+def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path]) -> list[Plan]:
+    """What a scale samples in a domain. `data` replaces the file of a task.
+
+    Raises ValueError for an unknown scale, domain or task, and for an unexpected benchmark file.
+    """
+    scale = load_scale(scale_name)
+    sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale_name}")]
+    max_tokens = sizes.max_response_tokens or load_declarations().domains[domain].max_response_tokens
+    for name in data:
+        choose("task", name, sizes.tasks, f"scale {scale_name}, domain {domain}")
+    plans = []
+    for task in map(load_task, sizes.tasks):
+        items = load_items(task, data.get(task.name) or benchmark_path(task, benchmarks))
+        items = evenly(items, scale.evaluation.max_items)
+        samples = min(task.samples_per_problem, scale.evaluation.max_samples or task.samples_per_problem)
+        plans.append(Plan(task, items, samples, max_tokens))
+    return plans
+
+
+def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Sample every plan and write `<task>.jsonl` and `summary.json` to `out`, whole or not at all.
+
+    Unfinished work stays in `<out>.partial`, beside the folder, because a workflow removes the output of a
+    failed job.
+    """
+    work = out.with_name(out.name + ".partial")
+    work.mkdir(parents=True, exist_ok=True)
+    summaries = {}
+    for plan in plans:
+        rows = sample_task(plan, engine, tokenizer, work / f"{plan.task.name}.partial")
+        write_jsonl(work / f"{plan.task.name}.jsonl", rows)
+        summaries[plan.task.name] = {"version": plan.task.version, **summarise(rows)}
+    write_text(work / "summary.json", json.dumps(summaries, indent=2) + "\n")
+    for partial in work.glob("*.partial"):
+        partial.unlink()
+    shutil.rmtree(out, ignore_errors=True)
+    work.replace(out)
+
+
+def _data_override(text: str) -> tuple[str, Path]:
+    task, separator, path = text.partition("=")
+    if not separator or not path:
+        raise argparse.ArgumentTypeError(f"expected TASK=PATH, got {text!r}")
+    return task, Path(path)
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.generate", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder that AutoModelForCausalLM can load")
+    parser.add_argument("--domain", required=True, help="whose tasks: math, tool")
+    parser.add_argument("--method", required=True, help="method that made the checkpoint (for messages)")
+    parser.add_argument("--scale", required=True, help="scale that lists the tasks and token limits")
+    parser.add_argument("--seed", type=int, required=True, help="training seed of the checkpoint (for messages)")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
+    parser.add_argument(
+        "--data",
+        type=_data_override,
+        action="append",
+        default=[],
+        metavar="TASK=PATH",
+        help="another file for a task",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate one checkpoint in one domain."""
+    arguments = parse_arguments(argv)
+    try:
+        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
+        scale = load_scale(arguments.scale)
+        engine, tokenizer = load_engine(scale.engine, arguments.checkpoint, scale.rollout_batch)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(f"{arguments.domain}, {arguments.method}, seed {arguments.seed}: {len(plans)} tasks", file=sys.stderr)
+    evaluate(plans, engine, tokenizer, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

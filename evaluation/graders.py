@@ -1,0 +1,138 @@
+"""Graders: pure functions from (sample, reference) to a verdict with its reason.
+
+Accuracy, format failures and truncation are separate matters, so that a low score says why it is low. Reward
+and evaluation read text with the same functions of reference_impl.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation import bfcl, mmlu_pro
+from reference_impl.answers import equality, has_one_think_block, read_response
+
+CORRECT, WRONG, NO_ANSWER = "correct", "wrong", "no_answer"
+BAD_FORMAT, TRUNCATED, TIMEOUT = "bad_format", "truncated", "timeout"
+REASONS = (CORRECT, WRONG, NO_ANSWER, BAD_FORMAT, TRUNCATED, TIMEOUT)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model wrote: text, or the list of calls that a function-calling interface returns."""
+
+    response: str | Sequence[Any]
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Outcome of grading one sample.
+
+    reason: `correct`; `wrong`: a readable answer that is not right; `no_answer`: none in a sound response;
+    `bad_format`: none because the format is broken; `truncated`: none because the token limit came first;
+    `timeout`: an answer whose comparison had to be stopped. `extracted` is the answer read, None without one.
+    """
+
+    correct: bool
+    reason: str
+    extracted: str | None
+
+
+@dataclass(frozen=True)
+class MathReference:
+    """The gold answer of a math problem."""
+
+    gold: str
+
+
+@dataclass(frozen=True)
+class ChoiceReference:
+    """The right option of a multiple-choice question, and what decides how an answer is read."""
+
+    index: int
+    n_options: int
+    answer_format: str
+    on_failure: str = "wrong"
+    seed: str = ""
+
+
+@dataclass(frozen=True)
+class CallsReference:
+    """The accepted calls of a BFCL question."""
+
+    category: str
+    functions: Sequence[Mapping[str, Any]]
+    answers: Sequence[Mapping[str, Any]]
+
+
+Reference = MathReference | ChoiceReference | CallsReference
+
+
+def grade(sample: Sample, reference: Reference) -> Verdict:
+    """Verdict on one sample. Pure: the same arguments give the same verdict, whatever was graded before."""
+    match reference:
+        case MathReference():
+            return grade_math(sample, reference)
+        case ChoiceReference():
+            return grade_choice(sample, reference)
+        case CallsReference():
+            return grade_calls(sample, reference)
+
+
+def grade_math(sample: Sample, reference: MathReference) -> Verdict:
+    """Last box after the think block against the gold: integers exactly, the rest by math-verify."""
+    text = _text(sample)
+    answer = read_response(text, truncated=sample.truncated).answer
+    if not answer:
+        return _unanswered(sample, text)
+    outcome = equality(reference.gold, answer)
+    if outcome == "timeout":
+        return Verdict(False, TIMEOUT, answer)
+    return _judged(outcome == "equal", answer)
+
+
+def grade_choice(sample: Sample, reference: ChoiceReference) -> Verdict:
+    """Option index against the right one; with on_failure "random", a seeded guess replaces a missing answer.
+
+    A guess keeps the reason why there was no answer, even where it is right, and its `extracted` says what it
+    is.
+    """
+    text = _text(sample)
+    index = mmlu_pro.read_choice(text, reference.answer_format, truncated=sample.truncated)
+    if index is None:
+        verdict = _unanswered(sample, text)
+        if reference.on_failure == "wrong":
+            return verdict
+        guess = mmlu_pro.random_choice(reference.n_options, reference.seed)
+        return Verdict(guess == reference.index, verdict.reason, f"{guess} (guessed)")
+    return _judged(index == reference.index, str(index))
+
+
+def grade_calls(sample: Sample, reference: CallsReference) -> Verdict:
+    """Function calls by BFCL's rules."""
+    try:
+        calls = bfcl.read_calls(sample.response, truncated=sample.truncated)
+    except ValueError:
+        return _unanswered(sample, _text(sample))
+    # Function-calling interfaces forbid dots in names or allow them; a stored list of calls does not say which.
+    conventions = (False,) if isinstance(sample.response, str) else (False, True)
+    correct = any(
+        bfcl.check(reference.category, reference.functions, calls, reference.answers, underscores=flag) is None
+        for flag in conventions
+    )
+    return _judged(correct, ", ".join(f"{call.name}({call.arguments})" for call in calls))
+
+
+def _judged(correct: bool, answer: str) -> Verdict:
+    return Verdict(correct, CORRECT if correct else WRONG, answer)
+
+
+def _unanswered(sample: Sample, text: str) -> Verdict:
+    """Why there is no answer: the limit came first, the format is broken, or a sound one holds none."""
+    if sample.truncated:
+        return Verdict(False, TRUNCATED, None)
+    return Verdict(False, NO_ANSWER if has_one_think_block(text) or not text.strip() else BAD_FORMAT, None)
+
+
+def _text(sample: Sample) -> str:
+    return sample.response if isinstance(sample.response, str) else str(sample.response)

@@ -1,0 +1,166 @@
+"""Grade stored completions again, without a model.
+
+    python -m evaluation.regrade FILE.jsonl --task T [--data PATH] --out OUT.jsonl
+
+Rows in: `item_id`, `response`; optional `sample` (0), `gold` (instead of the task's own), `n_options`
+(mmlu_pro), `truncated` (false), `category`. Rows out: `item_id`, `sample`, `correct`, `reason`, `extracted`.
+The summary, with its 95 % interval, is one JSON object on standard output; fractions, not per cent.
+
+Tasks: `math` (every row has its gold), `mmlu_pro` (gold and n_options in the rows, or --data; an index or a
+letter is read), `bfcl` (--data is a folder in BFCL's layout; the category follows from the item id;
+`response` is text, or the list of calls of a function-calling model), and every benchmark of evaluation/tasks
+by name (--data, or golds in the rows).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from evaluation import bfcl, mmlu_pro
+from evaluation.graders import (
+    CallsReference,
+    ChoiceReference,
+    MathReference,
+    Reference,
+    Sample,
+    Verdict,
+    grade,
+)
+from evaluation.summary import summarise
+from evaluation.tasks import DataSource, Item, Task, gold_text, load_items, load_task, read_items, task_names
+from reference_impl.config import choose
+from reference_impl.equivalence import WORKERS
+from reference_impl.files import read_jsonl, write_jsonl
+
+GENERIC = ("math", "mmlu_pro", "bfcl")
+# Number of options of a question that does not say: MMLU-Pro's most frequent one.
+DEFAULT_OPTIONS = 10
+
+
+def resolve_task(name: str) -> Task:
+    """A benchmark by name, or one of the generic tasks, which expect no particular set of questions."""
+    choose("task", name, dict.fromkeys((*GENERIC, *task_names())), "evaluation/tasks")
+    if name not in GENERIC:
+        return load_task(name)
+    return Task(name, 1, name, name, "math", 1, 0, DataSource("local"), answer_format="any")
+
+
+def regrade(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) -> list[dict[str, Any]]:
+    """Verdicts of stored completions, in their order: item_id, sample, correct, reason, extracted, category,
+    truncated.
+
+    Raises ValueError naming the row that lacks something or asks for an unknown item.
+    """
+    items = _items(rows, task, data)
+    samples, references = [], []
+    for number, row in enumerate(rows, 1):
+        try:
+            samples.append(_sample(row))
+            references.append(_reference(row, task, items))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+    with ThreadPoolExecutor(WORKERS) as pool:
+        verdicts = list(pool.map(grade, samples, references))
+    return [
+        _record(row, sample, verdict, reference, items)
+        for row, sample, verdict, reference in zip(rows, samples, verdicts, references, strict=True)
+    ]
+
+
+def _record(
+    row: Mapping[str, Any], sample: Sample, verdict: Verdict, reference: Reference, items: Mapping[str, Item]
+) -> dict[str, Any]:
+    item = items.get(str(row["item_id"]))
+    category = reference.category if isinstance(reference, CallsReference) else item and item.category
+    return {
+        "item_id": row["item_id"],
+        "sample": row.get("sample", 0),
+        "correct": verdict.correct,
+        "reason": verdict.reason,
+        "extracted": verdict.extracted,
+        "category": row.get("category") or category,
+        "truncated": sample.truncated,
+    }
+
+
+def _items(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) -> dict[str, Item]:
+    """The task's questions by id, from `data`; for the generic bfcl task only the categories that occur."""
+    if data is None:
+        return {}
+    if task.name not in GENERIC:
+        items = load_items(task, data)
+    elif task.kind == "bfcl":
+        categories = dict.fromkeys(bfcl.category_of(str(row.get("item_id"))) for row in rows)
+        items = [item for category in categories for item in _one_category(task, data, category)]
+    else:
+        items = read_items(task, data)
+    return {item.id: item for item in items}
+
+
+def _one_category(task: Task, data: Path, category: str) -> list[Item]:
+    return read_items(Task(**{**vars(task), "categories": {category: 0}}), data)
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    for key in ("item_id", "response"):
+        if key not in row:
+            raise ValueError(f"no {key!r}; it has {', '.join(row)}")
+    response = row["response"]
+    if not isinstance(response, str | list):
+        raise ValueError(f"response must be text or a list of calls, got {type(response).__name__}")
+    return Sample(response, bool(row.get("truncated", False)))
+
+
+def _reference(row: Mapping[str, Any], task: Task, items: Mapping[str, Item]) -> Reference:
+    """What a row is graded against: its own gold where it has one, else the gold of the task's question."""
+    item = items.get(str(row["item_id"]))
+    gold = row.get("gold")
+    if gold is None:
+        if item is None:
+            missing = (
+                f"item {row['item_id']!r} is not in --data" if items else "the row has no gold and --data is missing"
+            )
+            raise ValueError(f"no gold for {task.name}: {missing}")
+        return item.reference
+    if task.kind == "math":
+        return MathReference(gold_text(gold))
+    if task.kind == "mmlu_pro":
+        own = item.reference.n_options if item and isinstance(item.reference, ChoiceReference) else DEFAULT_OPTIONS
+        n_options = int(row.get("n_options", own))
+        seed = f"{row['item_id']}/{row.get('sample', 0)}"
+        index = mmlu_pro.index_of(gold, n_options)
+        return ChoiceReference(index, n_options, task.answer_format, task.on_failure, seed)
+    if item is None or not isinstance(item.reference, CallsReference):
+        raise ValueError(f"item {row['item_id']!r} is not in --data, and a gold alone does not describe its functions")
+    return CallsReference(item.reference.category, item.reference.functions, gold)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Regrade a file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.regrade",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, help="stored completions, JSON lines")
+    parser.add_argument("--task", required=True, help=f"one of {', '.join(dict.fromkeys((*GENERIC, *task_names())))}")
+    parser.add_argument("--data", type=Path, help="the task's questions: a file, or a folder in BFCL's layout")
+    parser.add_argument("--out", type=Path, required=True, help="verdicts to write, JSON lines")
+    arguments = parser.parse_args(argv)
+    try:
+        task = resolve_task(arguments.task)
+        graded = regrade(read_jsonl(arguments.file), task, arguments.data)
+        summary = {"task": arguments.task, **summarise(graded)}
+    except ValueError as error:
+        sys.exit(f"error: {arguments.file}: {error}")
+    columns = ("item_id", "sample", "correct", "reason", "extracted")
+    write_jsonl(arguments.out, ({column: row[column] for column in columns} for row in graded))
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Samples of one evaluation → scores.parquet: one row a sample, without the texts.
+
+python -m evaluation.score --samples DIR --domain math --method chord_phi --seed 0 --out seed0.parquet
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from reference_impl.files import read_jsonl
+
+COLUMNS = {
+    "domain": "string",
+    "method": "string",
+    "seed": "int64",
+    "task": "string",
+    "item_id": "string",
+    "category": "string",
+    "sample": "int64",
+    "correct": "bool",
+    "reason": "string",
+    "tokens": "int64",
+    "truncated": "bool",
+}
+
+
+def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFrame:
+    """Every sample under a folder of `<task>.jsonl`, in the order of tasks and rows.
+
+    Raises ValueError where the folder has no samples or a row lacks a column.
+    """
+    files = sorted(samples.glob("*.jsonl"))
+    if not files:
+        raise ValueError(f"{samples} has no <task>.jsonl; python -m evaluation.generate writes them")
+    rows = []
+    for path in files:
+        for row in read_jsonl(path):
+            record = {"domain": domain, "method": method, "seed": seed, **row}
+            missing = [column for column in COLUMNS if column not in record]
+            if missing:
+                raise ValueError(f"{path}: a row lacks {', '.join(missing)}")
+            rows.append({column: record[column] for column in COLUMNS})
+    return pd.DataFrame.from_records(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the table of one evaluation."""
+    parser = argparse.ArgumentParser(prog="python -m evaluation.score", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--samples", type=Path, required=True, help="folder that evaluation.generate wrote")
+    parser.add_argument("--domain", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    arguments = parser.parse_args(argv)
+    try:
+        table = score_table(arguments.samples, arguments.domain, arguments.method, arguments.seed)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}.tmp")
+    table.to_parquet(temporary, index=False)
+    temporary.replace(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
