@@ -62,9 +62,7 @@ def test_padding_changes_nothing() -> None:
     batch, wide = Batch(6), Batch(6)
     for name in ("logp", "old", "weights", "mask"):
         setattr(wide, name, torch.nn.functional.pad(getattr(batch, name), (3, 4)))
-    for a, b in zip(
-        losses_and_gradients(batch, batch.mask), losses_and_gradients(wide, wide.mask), strict=True
-    ):
+    for a, b in zip(losses_and_gradients(batch, batch.mask), losses_and_gradients(wide, wide.mask), strict=True):
         torch.testing.assert_close(a, b[:, 3:-4] if b.dim() == 2 else b, rtol=1e-14, atol=0)
 
 
@@ -79,9 +77,7 @@ def test_nan_at_a_valid_position_stays_visible() -> None:
     batch.logp[1, 0] = math.nan
     assert sft_loss(batch.logp, batch.mask, denom=batch.count).isnan()
     assert sft_loss(batch.logp, batch.mask, weights_BT=batch.weights, denom=batch.count).isnan()
-    assert grpo_loss(
-        batch.logp, batch.old, batch.advantages, batch.mask, clip_eps=EPS, denom=batch.count
-    ).isnan()
+    assert grpo_loss(batch.logp, batch.old, batch.advantages, batch.mask, clip_eps=EPS, denom=batch.count).isnan()
 
 
 # --- accumulation
@@ -91,9 +87,7 @@ def test_nan_at_a_valid_position_stays_visible() -> None:
 def test_accumulated_gradient_does_not_depend_on_the_split(split: int) -> None:
     """8 x 1 = 1 x 8 for sequences of unequal lengths, through parameters that all tokens share."""
     batch = Batch(9)
-    features = torch.randn(
-        *batch.logp.shape, 4, generator=torch.Generator().manual_seed(9), dtype=torch.float64
-    )
+    features = torch.randn(*batch.logp.shape, 4, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
     def gradient(micro_batch: int, per_micro_batch_means: bool = False) -> Tensor:
         parameters = torch.zeros(4, dtype=torch.float64, requires_grad=True)

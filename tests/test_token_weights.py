@@ -85,9 +85,7 @@ def test_entropy_top_keeps_exactly_five_percent(tokens: int, kept: int, tied: bo
 
 def test_entropy_top_share_is_a_decimal() -> None:
     # 0.07 * 100 is 7.000000000000001 in floating point, which would round up to 8.
-    weights = TOKEN_WEIGHTS["entropy_top"](
-        torch.rand(1, 100), torch.rand(1, 100), torch.ones(1, 100), share=0.07
-    )
+    weights = TOKEN_WEIGHTS["entropy_top"](torch.rand(1, 100), torch.rand(1, 100), torch.ones(1, 100), share=0.07)
     assert weights.sum() == 7
 
 
@@ -135,9 +133,7 @@ def test_only_global_weights_read_the_entropy(name: str) -> None:
 def test_masked_positions_are_zero_and_never_read(name: str, garbage: float) -> None:
     prob, entropy, mask = random_batch(2)
     clean = TOKEN_WEIGHTS[name](prob, entropy, mask)
-    dirty = TOKEN_WEIGHTS[name](
-        prob.masked_fill(~mask, garbage), entropy.masked_fill(~mask, garbage), mask.long()
-    )
+    dirty = TOKEN_WEIGHTS[name](prob.masked_fill(~mask, garbage), entropy.masked_fill(~mask, garbage), mask.long())
     assert torch.equal(clean, dirty)
     assert torch.equal(dirty[~mask], torch.zeros(int((~mask).sum())))
     assert (dirty[mask] > 0).any()
@@ -167,9 +163,7 @@ def test_weights_are_detached_and_at_least_float32(name: str) -> None:
         (torch.float32, torch.float32),
         (torch.float64, torch.float64),
     ]:
-        weights = TOKEN_WEIGHTS[name](
-            prob.to(given).requires_grad_(), entropy.to(given).requires_grad_(), mask
-        )
+        weights = TOKEN_WEIGHTS[name](prob.to(given).requires_grad_(), entropy.to(given).requires_grad_(), mask)
         assert weights.dtype == returned
         assert not weights.requires_grad
         assert weights.isfinite().all()

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from pipelines.data.sandbox import write_lines
 from pipelines.sandbox import math_world
 from reference_impl.config import load_declarations, load_scale, resolve_run
-from reference_impl.metrics import read_lines
+from reference_impl.files import read_jsonl
 from reference_impl.train import main
 
 SIZES = load_scale("smoke").domains["math"]
@@ -37,10 +37,10 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["status"] == "complete" and record["config_hash"] == config.hash()
     assert record["config"] == config.to_dict() and record["packages"]["torch"] and record["data_hash"]["expert"]
-    metrics = read_lines(tmp_path / "metrics.jsonl")
+    metrics = read_jsonl(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, config.steps + 1))
     assert metrics[-1]["paper_step"] == config.steps * config.steps_divisor
-    best = max(read_lines(tmp_path / "validation.jsonl")[1:], key=lambda line: line["accuracy"])
+    best = max(read_jsonl(tmp_path / "validation.jsonl")[1:], key=lambda line: line["accuracy"])
     assert record["best"] == best
     AutoModelForCausalLM.from_pretrained(tmp_path / "best")
     assert list((tmp_path / "tb").glob("events.*"))

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from pipelines.sandbox import math_world
 from reference_impl.batching import TrainingSequence, epoch_indices, expert_sequence, micro_batches, prompt_ids
 from reference_impl.config import RunConfig, load_declarations, load_scale, resolve_run
-from reference_impl.metrics import read_lines
+from reference_impl.files import read_jsonl
 from reference_impl.rollout import load_engine
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Data, Trainer
@@ -110,7 +110,7 @@ def test_two_runs_are_identical_bit_for_bit(tiny_policy: Path, tmp_path: Path) -
         trainer_of(config_of("chord_phi"), tiny_policy, tmp_path / name).train()
     for file in ("metrics.jsonl", "validation.jsonl"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
-    assert len(read_lines(tmp_path / "first" / "metrics.jsonl")) == 4
+    assert len(read_jsonl(tmp_path / "first" / "metrics.jsonl")) == 4
 
 
 def test_another_seed_is_another_run(tiny_policy: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_interrupted_run_continues_identically(tiny_policy: Path, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         broken.train()
     # Step 3 was logged, but the last saved state is that of step 2: step 3 must be done again, and logged once.
-    assert len(read_lines(tmp_path / "broken/metrics.jsonl")) == 3
+    assert len(read_jsonl(tmp_path / "broken/metrics.jsonl")) == 3
     resumed = trainer_of(config, tiny_policy, tmp_path / "broken")
     assert resumed.progress.step == 2
     resumed.train()
@@ -159,7 +159,7 @@ def test_what_each_mu_needs(tiny_policy: Path, tmp_path: Path) -> None:
     records = {}
     for run in ("sft-lr5e-06", "grpo", "chord_phi"):
         trainer_of(config_of(run, steps=2), tiny_policy, tmp_path / run).train()
-        records[run] = read_lines(tmp_path / run / "metrics.jsonl")[-1]
+        records[run] = read_jsonl(tmp_path / run / "metrics.jsonl")[-1]
     sft, grpo, chord = records["sft-lr5e-06"], records["grpo"], records["chord_phi"]
     assert sft["rollout_tokens"] == 0 and sft["reward_mean"] is None and sft["grpo_loss"] is None and sft["mu"] == 1
     assert grpo["expert_tokens"] == 0 and grpo["sft_loss"] is None and grpo["mu"] == 0
@@ -175,7 +175,7 @@ def test_what_each_mu_needs(tiny_policy: Path, tmp_path: Path) -> None:
 
 def test_sft_learns_its_demonstrations(tiny_policy: Path, tmp_path: Path) -> None:
     trainer_of(config_of("sft-lr1e-05", steps=30, validate_every=30), tiny_policy, tmp_path).train()
-    losses = [record["sft_loss"] for record in read_lines(tmp_path / "metrics.jsonl")]
+    losses = [record["sft_loss"] for record in read_jsonl(tmp_path / "metrics.jsonl")]
     assert losses[-1] < 0.8 * losses[0]
 
 
