@@ -1,0 +1,36 @@
+# The whole reproduction. Targets: all or headline (default), each table and figure (table1, figure6, …), each method
+# (chord_phi, …), retrain_policies. What exists is declared in pipelines/config; how it is made, in pipelines/rules.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "pipelines/config/workflow.yaml"
+
+
+include: "pipelines/rules/common.smk"
+include: "pipelines/rules/data.smk"
+include: "pipelines/rules/policy.smk"
+include: "pipelines/rules/train.smk"
+include: "pipelines/rules/evaluate.smk"
+include: "pipelines/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report/index.html",
+
+
+rule headline:
+    input:
+        rules.all.input,
+
+
+for target, files in PLAN.targets().items():
+
+    rule:
+        name:
+            target
+        input:
+            files,

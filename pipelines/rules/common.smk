@@ -1,0 +1,31 @@
+# Configuration, checked before anything is planned, and what every rule shares.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from pipelines.plan import load_plan
+
+try:
+    PLAN = load_plan(config)
+except ValueError as error:
+    raise WorkflowError(f"Configuration error\n{error}") from None
+
+RESULTS = PLAN.results
+LOGS = f"{RESULTS}/logs"
+RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
+SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
+EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
+
+# Jobs call the Python that runs Snakemake, whether or not its environment is activated.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+wildcard_constraints:
+    domain="|".join(PLAN.scale.domains),
+    method="|".join(PLAN.declarations.methods),
+    run="|".join(PLAN.training_runs),
+    selection="|".join(PLAN.selections),
+    policy="[a-z0-9-]+",
+    seed="[0-9]+",

@@ -1,0 +1,61 @@
+# One job per run. A run depends on its starting checkpoint, its domain's data and its own configuration, which it
+# gets as a hash: another method's entry cannot touch it.
+#
+# run.json is written last and is the only output. Snakemake removes the outputs of a job that fails or is killed;
+# best/, metrics.jsonl, validation.jsonl and state/ lie beside it, undeclared, so that a run resumes from its state.
+
+
+rule train:
+    input:
+        start=lambda wildcards: PLAN.whole(PLAN.start(**wildcards)),
+        prompts=f"{RESULTS}/data/{{domain}}/prompts.jsonl",
+        expert=f"{RESULTS}/data/{{domain}}/expert.jsonl",
+        validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
+    output:
+        f"{RUN}/run.json",
+    log:
+        f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
+    # Before evaluations: runs are long and start from one another, evaluations fill the gaps.
+    priority: 1
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        scale=PLAN.scale.name,
+        config_hash=lambda wildcards: PLAN.run_hash(**wildcards),
+        start=lambda wildcards: PLAN.start(**wildcards),
+        data=subpath(input.prompts, parent=True),
+        out=subpath(output[0], parent=True),
+    message:
+        "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
+    shell:
+        "python -m reference_impl.train --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
+        " --seed {wildcards.seed} --policy {params.start} --data {params.data} --out {params.out}"
+        " --config-hash {params.config_hash} 2>&1 | tee {log}"
+
+
+rule select:
+    input:
+        lambda wildcards: PLAN.candidates(**wildcards),
+    output:
+        f"{SELECTION}/run.json",
+    log:
+        f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
+    priority: 1
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        scale=PLAN.scale.name,
+        settings=lambda wildcards: PLAN.selection_hash(wildcards.selection),
+        runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
+        out=subpath(output[0], parent=True),
+    message:
+        "Select: {wildcards.selection} on {wildcards.domain}, seed {wildcards.seed}, by validation accuracy"
+    shell:
+        "python -m reference_impl.select --method {wildcards.selection} --domain {wildcards.domain}"
+        " --scale {params.scale} --seed {wildcards.seed} --runs {params.runs} --out {params.out} > {log} 2>&1"
