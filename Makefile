@@ -1,0 +1,64 @@
+# The README's commands. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= all
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
+
+# A stamp carries the checksum of the pins it was made from: other pins, another stamp, another installation.
+checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+BASE_PINS := requirements/torch.txt requirements/base.txt requirements/constraints.txt
+BASE_STAMP := $(VENV)/.base-$(call checksum,$(BASE_PINS))
+DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt)
+
+# Jobs run side by side with one thread each; spinning threads beside another busy process cost a factor of 40.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help reproduce test lint setup clean distclean
+
+help:  ## list the commands
+	@awk -F ':.*## +' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the miniature (ARGS="table1 --config scale=smoke")
+	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+
+test: $(DEV_STAMP)  ## set up, then run every test
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+lint: $(DEV_STAMP)  ## ruff, mypy, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile pipelines/rules
+	$(BIN)/snakemake --lint
+
+setup: $(DEV_STAMP)  ## create .venv with everything that the other commands need
+
+clean:  ## remove what the workflow made: results and Snakemake's records
+	rm -rf results .snakemake
+
+distclean: clean  ## clean, and remove .venv too
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(BASE_STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] >= (3, 11) else f"Python 3.11 or later is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11 …")'
+	@echo "Setting up $(VENV) (a few minutes, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --requirement requirements/torch.txt
+	$(PIP_INSTALL) --requirement requirements/base.txt
+	@rm -f $(VENV)/.base-* $(VENV)/.dev-*
+	@touch $@
+
+$(DEV_STAMP): $(BASE_STAMP)
+	$(PIP_INSTALL) --requirement requirements/dev.txt
+	@rm -f $(VENV)/.dev-*
+	@touch $@
