@@ -13,18 +13,20 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.graders import Sample, grade
+from evaluation.graders import Sample, Verdict, grade_all
+from evaluation.judging import add_judge_arguments, judge_for, report_trouble
 from evaluation.summary import summarise
 from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
 from reference_impl.batching import prompt_ids
 from reference_impl.config import choose, load_declarations, load_scale
 from reference_impl.files import json_line, write_jsonl, write_text
+from reference_impl.judge import Judge
 from reference_impl.prompts import render
 from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine, load_engine, sample_seed
 
@@ -42,6 +44,7 @@ class Plan:
     items: Sequence[Item]
     samples: int
     max_tokens: int
+    judge: Judge | None = None
 
     def requests(self) -> list[tuple[Item, int]]:
         """Every (question, sample number), in the order of the file."""
@@ -78,6 +81,7 @@ def _header(plan: Plan, engine: RolloutEngine) -> Row:
         "temperature": plan.task.temperature,
         "top_p": plan.task.top_p,
         "weights": engine.fingerprint(),
+        "judge": None if plan.judge is None else plan.judge.name,
     }
 
 
@@ -102,14 +106,17 @@ def _sample_chunk(
         for item, sample in chunk
     ]
     completions = engine.generate(requests, max_tokens=plan.max_tokens, temperature=task.temperature, top_p=task.top_p)
+    samples = [Sample(completion.text, completion.truncated) for completion in completions]
+    verdicts = grade_all(samples, [item.reference for item, _ in chunk], plan.judge)
     return [
-        _row(task, item, sample, completion, tokenizer)
-        for (item, sample), completion in zip(chunk, completions, strict=True)
+        _row(task, item, sample, completion, verdict, tokenizer)
+        for (item, sample), completion, verdict in zip(chunk, completions, verdicts, strict=True)
     ]
 
 
-def _row(task: Task, item: Item, sample: int, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Row:
-    verdict = grade(Sample(completion.text, completion.truncated), item.reference)
+def _row(
+    task: Task, item: Item, sample: int, completion: Completion, verdict: Verdict, tokenizer: PreTrainedTokenizerBase
+) -> Row:
     prompt = tokenizer.apply_chat_template(render(item.row), add_generation_prompt=True, tokenize=False)
     return {
         "task": task.name,
@@ -125,6 +132,7 @@ def _row(task: Task, item: Item, sample: int, completion: Completion, tokenizer:
         "correct": verdict.correct,
         "reason": verdict.reason,
         "extracted": verdict.extracted,
+        **({"score": verdict.score} if task.kind == "judge" else {}),
     }
 
 
@@ -160,6 +168,9 @@ def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrained
         rows = sample_task(plan, engine, tokenizer, work / f"{plan.task.name}.partial")
         write_jsonl(work / f"{plan.task.name}.jsonl", rows)
         summaries[plan.task.name] = {"version": plan.task.version, **summarise(rows)}
+        if plan.task.kind == "judge" and plan.judge is not None:
+            summaries[plan.task.name]["judge"] = plan.judge.report()
+            report_trouble(plan.judge, rows)
     write_text(work / "summary.json", json.dumps(summaries, indent=2) + "\n")
     for partial in work.glob("*.partial"):
         partial.unlink()
@@ -192,6 +203,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="another file for a task",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    add_judge_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -200,6 +212,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     try:
         plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
+        judge = judge_for([plan.task for plan in plans], arguments)
+        plans = [replace(plan, judge=judge) for plan in plans]
         scale = load_scale(arguments.scale)
         engine, tokenizer = load_engine(scale.engine, arguments.checkpoint, scale.rollout_batch)
     except ValueError as error:

@@ -5,15 +5,23 @@ and evaluation read text with the same functions of reference_impl.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from evaluation import bfcl, mmlu_pro
 from reference_impl.answers import equality, has_one_think_block, read_response
+from reference_impl.equivalence import WORKERS
+from reference_impl.judge import JUDGE_FAILED, JUDGED, Judge, Rubric, answer_to_judge
 
 CORRECT, WRONG, NO_ANSWER = "correct", "wrong", "no_answer"
 BAD_FORMAT, TRUNCATED, TIMEOUT = "bad_format", "truncated", "timeout"
 REASONS = (CORRECT, WRONG, NO_ANSWER, BAD_FORMAT, TRUNCATED, TIMEOUT)
+JUDGE_REASONS = (JUDGED, JUDGE_FAILED)
+"""What takes the place of `correct` and `wrong` where a judge gives a score."""
+JUDGE_SEED = 0
+"""One for all: judges already tell questions and responses apart, and the same response gets the same score."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,16 @@ class Verdict:
     reason: `correct`; `wrong`: a readable answer that is not right; `no_answer`: none in a sound response;
     `bad_format`: none because the format is broken; `truncated`: none because the token limit came first;
     `timeout`: an answer whose comparison had to be stopped. `extracted` is the answer read, None without one.
+
+    A judge's verdicts have a `score` in [0, 1], are `correct` with the full score, and have the reason `judged`
+    and the numbers of the criteria that hold as `extracted`; or, where the judge failed, no score, the reason
+    `judge_failed` and why.
     """
 
     correct: bool
     reason: str
     extracted: str | None
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +78,31 @@ class CallsReference:
     answers: Sequence[Mapping[str, Any]]
 
 
-Reference = MathReference | ChoiceReference | CallsReference
+@dataclass(frozen=True)
+class RubricReference:
+    """A question without a single right answer, and the criteria for a judge."""
+
+    question: str
+    rubric: Rubric
 
 
-def grade(sample: Sample, reference: Reference) -> Verdict:
-    """Verdict on one sample. Pure: the same arguments give the same verdict, whatever was graded before."""
+Reference = MathReference | ChoiceReference | CallsReference | RubricReference
+
+
+def grade_all(samples: Sequence[Sample], references: Sequence[Reference], judge: Judge | None = None) -> list[Verdict]:
+    """Verdicts in the order of the samples, several at once."""
+    with ThreadPoolExecutor(WORKERS if judge is None else judge.concurrency) as pool:
+        return list(pool.map(partial(grade, judge=judge), samples, references))
+
+
+def grade(sample: Sample, reference: Reference, judge: Judge | None = None) -> Verdict:
+    """Verdict on one sample. Pure but for the judge: the same arguments give the same verdict, whatever was
+    graded before.
+    """
     match reference:
+        case RubricReference():
+            assert judge is not None, "a rubric needs a judge"
+            return grade_judged(sample, reference, judge)
         case MathReference():
             return grade_math(sample, reference)
         case ChoiceReference():
@@ -121,6 +153,19 @@ def grade_calls(sample: Sample, reference: CallsReference) -> Verdict:
         for flag in conventions
     )
     return _judged(correct, ", ".join(f"{call.name}({call.arguments})" for call in calls))
+
+
+def grade_judged(sample: Sample, reference: RubricReference, judge: Judge) -> Verdict:
+    """The judge's score of the text after the think block; 0 without any."""
+    text = _text(sample)
+    answer = answer_to_judge(text, truncated=sample.truncated)
+    if answer is None:
+        return replace(_unanswered(sample, text), score=0.0)
+    judgement = judge.score(reference.question, answer, reference.rubric, seed=JUDGE_SEED)
+    if judgement.score is None:
+        return Verdict(False, JUDGE_FAILED, judgement.detail)
+    holding = [number for number, item in enumerate(judgement.items, 1) if item.satisfied]
+    return Verdict(judgement.score == 1.0, JUDGED, str(holding), judgement.score)
 
 
 def _judged(correct: bool, answer: str) -> Verdict:

@@ -8,15 +8,15 @@ The summary, with its 95 % interval, is one JSON object on standard output; frac
 
 Tasks: `math` (every row has its gold), `mmlu_pro` (gold and n_options in the rows, or --data; an index or a
 letter is read), `bfcl` (--data is a folder in BFCL's layout; the category follows from the item id;
-`response` is text, or the list of calls of a function-calling model), and every benchmark of evaluation/tasks
-by name (--data, or golds in the rows).
+`response` is text, or the list of calls of a function-calling model), `judge` (--judge says which one; a gold is
+an object with `question` and `rubric`; rows out have a `score`), and every benchmark of evaluation/tasks by name
+(--data, or golds in the rows).
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,29 @@ from evaluation.graders import (
     ChoiceReference,
     MathReference,
     Reference,
+    RubricReference,
     Sample,
     Verdict,
-    grade,
+    grade_all,
 )
+from evaluation.judging import add_judge_arguments, judge_for, report_trouble
 from evaluation.summary import summarise
-from evaluation.tasks import DataSource, Item, Task, gold_text, load_items, load_task, read_items, task_names
+from evaluation.tasks import (
+    DataSource,
+    Item,
+    Task,
+    gold_text,
+    load_items,
+    load_task,
+    read_items,
+    rubric_reference,
+    task_names,
+)
 from reference_impl.config import choose
-from reference_impl.equivalence import WORKERS
 from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.judge import Judge
 
-GENERIC = ("math", "mmlu_pro", "bfcl")
+GENERIC = ("math", "mmlu_pro", "bfcl", "judge")
 # Number of options of a question that does not say: MMLU-Pro's most frequent one.
 DEFAULT_OPTIONS = 10
 
@@ -49,9 +61,11 @@ def resolve_task(name: str) -> Task:
     return Task(name, 1, name, name, "math", 1, 0, DataSource("local"), answer_format="any")
 
 
-def regrade(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) -> list[dict[str, Any]]:
+def regrade(
+    rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None, judge: Judge | None = None
+) -> list[dict[str, Any]]:
     """Verdicts of stored completions, in their order: item_id, sample, correct, reason, extracted, category,
-    truncated.
+    truncated; score where a judge gives it.
 
     Raises ValueError naming the row that lacks something or asks for an unknown item.
     """
@@ -63,8 +77,7 @@ def regrade(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) ->
             references.append(_reference(row, task, items))
         except ValueError as error:
             raise ValueError(f"row {number}: {error}") from None
-    with ThreadPoolExecutor(WORKERS) as pool:
-        verdicts = list(pool.map(grade, samples, references))
+    verdicts = grade_all(samples, references, judge)
     return [
         _record(row, sample, verdict, reference, items)
         for row, sample, verdict, reference in zip(rows, samples, verdicts, references, strict=True)
@@ -84,6 +97,7 @@ def _record(
         "extracted": verdict.extracted,
         "category": row.get("category") or category,
         "truncated": sample.truncated,
+        **({"score": verdict.score} if isinstance(reference, RubricReference) else {}),
     }
 
 
@@ -128,6 +142,8 @@ def _reference(row: Mapping[str, Any], task: Task, items: Mapping[str, Item]) ->
         return item.reference
     if task.kind == "math":
         return MathReference(gold_text(gold))
+    if task.kind == "judge":
+        return rubric_reference(gold)
     if task.kind == "mmlu_pro":
         own = item.reference.n_options if item and isinstance(item.reference, ChoiceReference) else DEFAULT_OPTIONS
         n_options = int(row.get("n_options", own))
@@ -150,15 +166,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", required=True, help=f"one of {', '.join(dict.fromkeys((*GENERIC, *task_names())))}")
     parser.add_argument("--data", type=Path, help="the task's questions: a file, or a folder in BFCL's layout")
     parser.add_argument("--out", type=Path, required=True, help="verdicts to write, JSON lines")
+    add_judge_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
         task = resolve_task(arguments.task)
-        graded = regrade(read_jsonl(arguments.file), task, arguments.data)
+        judge = judge_for([task], arguments)
+        graded = regrade(read_jsonl(arguments.file), task, arguments.data, judge)
+        if judge is not None and judge.stopped is not None:
+            raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run goes on")
         summary = {"task": arguments.task, **summarise(graded)}
     except ValueError as error:
         sys.exit(f"error: {arguments.file}: {error}")
-    columns = ("item_id", "sample", "correct", "reason", "extracted")
-    write_jsonl(arguments.out, ({column: row[column] for column in columns} for row in graded))
+    columns = ("item_id", "sample", "correct", "reason", "extracted", "score")
+    write_jsonl(arguments.out, ({column: row[column] for column in columns if column in row} for row in graded))
+    if judge is not None:
+        summary["judge"] = judge.report()
+        report_trouble(judge, graded)
     print(json.dumps(summary, indent=2))
 
 

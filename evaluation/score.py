@@ -22,6 +22,7 @@ COLUMNS = {
     "category": "string",
     "sample": "int64",
     "correct": "bool",
+    "score": "float64",
     "reason": "string",
     "tokens": "int64",
     "truncated": "bool",
@@ -39,7 +40,9 @@ def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFr
     rows = []
     for path in files:
         for row in read_jsonl(path):
-            record = {"domain": domain, "method": method, "seed": seed, **row}
+            # Only judges give scores between 0 and 1, or none where they failed.
+            score = row.get("score", float(row["correct"])) if "correct" in row else None
+            record = {"domain": domain, "method": method, "seed": seed, **row, "score": score}
             missing = [column for column in COLUMNS if column not in record]
             if missing:
                 raise ValueError(f"{path}: a row lacks {', '.join(missing)}")

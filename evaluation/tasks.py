@@ -19,14 +19,16 @@ from typing import Any
 import yaml
 
 from evaluation import bfcl, mmlu_pro
-from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference
+from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
 from reference_impl.answers import as_integer
 from reference_impl.config import choose
 from reference_impl.files import read_jsonl
+from reference_impl.judge import parse_rubric
+from reference_impl.judge_prompt import AGGREGATIONS
 from reference_impl.prompts import PROMPTS
 
 TASKS_DIR = Path(__file__).with_name("tasks")
-KINDS = ("math", "mmlu_pro", "bfcl")
+KINDS = ("math", "mmlu_pro", "bfcl", "judge")
 SOURCES = ("generated", "hub", "local")
 ON_FAILURE = ("wrong", "random")
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -70,6 +72,8 @@ class Task:
     """mmlu_pro: how a choice is read, one of mmlu_pro.ANSWER_FORMATS."""
     on_failure: str = "wrong"
     """mmlu_pro: what an unreadable answer counts as; `random` is the official harness's guess, seeded."""
+    aggregation: str = "explicit"
+    """judge: how a model's verdicts become a score, one of judge_prompt.AGGREGATIONS."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def parse_task(values: Mapping[str, Any], source: str) -> Task:
         ("data source", data.source, SOURCES),
         ("answer_format", task.answer_format, mmlu_pro.ANSWER_FORMATS),
         ("on_failure", task.on_failure, ON_FAILURE),
+        ("aggregation", task.aggregation, tuple(AGGREGATIONS)),
     ):
         choose(what, value, allowed, source)
     if data.source == "hub" and not (data.repository and data.split and _REVISION.fullmatch(data.revision or "")):
@@ -148,7 +153,7 @@ def read_items(task: Task, path: Path) -> list[Item]:
     """Questions of a file, whatever their number. Raises ValueError naming file and row it cannot read."""
     if task.kind == "bfcl":
         return _read_bfcl(task, path)
-    make = {"math": _math_item, "mmlu_pro": _mmlu_pro_item}[task.kind]
+    make = {"math": _math_item, "mmlu_pro": _mmlu_pro_item, "judge": _judge_item}[task.kind]
     rows = read_jsonl(path)
     items = []
     for index, (row, identity) in enumerate(zip(rows, _identities(rows), strict=True)):
@@ -194,6 +199,22 @@ def _mmlu_pro_item(task: Task, row: Mapping[str, Any], identity: str) -> Item:
     rendered = {"id": identity, "prompt": task.prompt, "question": row["question"], "options": options}
     reference = ChoiceReference(gold, len(options), task.answer_format, task.on_failure, identity)
     return Item(identity, str(row["category"]), rendered, str(gold), reference)
+
+
+def _judge_item(task: Task, row: Mapping[str, Any], identity: str) -> Item:
+    gold = {"question": row["question"], "rubric": row["rubric"]}
+    rendered = {"id": identity, "prompt": task.prompt, "question": row["question"]}
+    return Item(identity, None, rendered, gold, rubric_reference(gold))
+
+
+def rubric_reference(gold: Any) -> RubricReference:
+    """The reference of a gold {"question", "rubric"}. Raises ValueError for anything else and for a bad rubric."""
+    if not isinstance(gold, Mapping) or not {"question", "rubric"} <= set(gold):
+        raise ValueError(f"the gold of a judged question must be an object with question and rubric, got {gold!r:.80}")
+    question = gold["question"]
+    if not isinstance(question, str) or not question.strip():
+        raise ValueError(f"a question must be text, got {question!r:.80}")
+    return RubricReference(question, parse_rubric(gold["rubric"]))
 
 
 def _read_bfcl(task: Task, folder: Path) -> list[Item]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def save_state(folder: Path, progress: Progress, strategy: Strategy, config_hash
 def load_state(folder: Path, strategy: Strategy, config_hash: str) -> Progress | None:
     """Load the state in ``folder`` into ``strategy``; None where there is none.
 
-    Raises ValueError where the state belongs to another configuration: continuing would mix two runs.
+    A state of another configuration is left behind with one line on standard error: continuing would mix two runs.
     """
     if not folder.is_dir() and folder.with_name(folder.name + ".old").is_dir():
         folder.with_name(folder.name + ".old").rename(folder)  # the crash hit between two renames
@@ -47,9 +48,7 @@ def load_state(folder: Path, strategy: Strategy, config_hash: str) -> Progress |
     record = json.loads((folder / "progress.json").read_text())
     found = record.pop("config_hash")
     if found != config_hash:
-        raise ValueError(
-            f"{folder} holds a run of configuration {found[:12]}, not of {config_hash[:12]}: "
-            "remove the run's folder to start anew"
-        )
+        print(f"{folder} is of configuration {found[:12]}, not of {config_hash[:12]}: starting anew", file=sys.stderr)
+        return None
     strategy.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
     return Progress(**record)

@@ -45,6 +45,11 @@ banana through walmart. </think> <tool_call> [{"name": "email", "arguments": {"r
 "I will bug banana through walmart"}}, {"name": "walmart", "arguments": {"input": "banana"}}]</tool_call>. \
 Please make sure the type of the arguments is correct.\x20
 """
+# B.4 prints no prompt. The expert demonstrations there are a train of thought and an answer, which this asks for.
+_MEDICINE_SYSTEM = (
+    "You are a helpful assistant that answers medical questions. First think about the reasoning process, using the "
+    "format <think> ...your reasoning process here... </think>, and then give the user your answer."
+)
 # The sandbox shortens the system sentence: its policies read a few hundred tokens at most.
 _SANDBOX_MATH_SYSTEM = "Think, then put the answer in \\boxed{}."
 _SANDBOX_TOOL_SYSTEM = "Think, then call."
@@ -93,14 +98,16 @@ def _tool_n1(row: Row) -> list[Message]:
     return _conversation(_TOOL_N1_SYSTEM.replace("{tools}", tools), row["question"])
 
 
+def _medicine(row: Row) -> list[Message]:
+    return _messages(_MEDICINE_SYSTEM, row["question"])
+
+
 def _sandbox_math(row: Row) -> list[Message]:
     return _messages(_SANDBOX_MATH_SYSTEM, row["question"])
 
 
 def _sandbox_mmlu_pro(row: Row) -> list[Message]:
-    # The index follows its option: a three-layer policy can look up what comes after a word, hardly what came before.
-    options = "\n".join(f"{option}={index}" for index, option in enumerate(row["options"]))
-    return _messages(_SANDBOX_MATH_SYSTEM, f"{row['question']}\n{options}")
+    return _messages(_SANDBOX_MATH_SYSTEM, f"{row['question']}\n{_numbered(row['options'])}")
 
 
 def _sandbox_tool(row: Row) -> list[Message]:
@@ -112,6 +119,7 @@ PROMPTS: dict[str, Callable[[Row], list[Message]]] = {
     "math": _math,
     "mmlu-pro": _mmlu_pro,
     "tool-n1": _tool_n1,
+    "medicine": _medicine,
     "sandbox-math": _sandbox_math,
     "sandbox-mmlu-pro": _sandbox_mmlu_pro,
     "sandbox-tool": _sandbox_tool,

@@ -148,10 +148,13 @@ def test_interrupted_run_continues_identically(tiny_policy: Path, tmp_path: Path
     assert weights[0] == weights[1]
 
 
-def test_state_of_another_configuration_is_refused(tiny_policy: Path, tmp_path: Path) -> None:
-    trainer_of(config_of("grpo"), tiny_policy, tmp_path).train()
-    with pytest.raises(ValueError, match="holds a run of configuration"):
-        trainer_of(config_of("grpo", learning_rate=0.5), tiny_policy, tmp_path)
+def test_state_of_another_configuration_is_left_behind(
+    tiny_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer_of(config_of("sft-lr5e-06"), tiny_policy, tmp_path).train()
+    other = trainer_of(config_of("sft-lr5e-06", learning_rate=0.5), tiny_policy, tmp_path)
+    assert other.progress.step == 0 and read_jsonl(tmp_path / "metrics.jsonl") == []
+    assert "starting anew" in capsys.readouterr().err
 
 
 def test_what_each_mu_needs(tiny_policy: Path, tmp_path: Path) -> None:
