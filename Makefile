@@ -17,9 +17,8 @@ BASE_PINS := requirements/torch.txt requirements/base.txt requirements/constrain
 BASE_STAMP := $(VENV)/.base-$(call checksum,$(BASE_PINS))
 DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt)
 
-# Jobs run side by side with one thread each; spinning threads beside another busy process cost a factor of 40.
+# One thread a process: spinning threads beside another busy process cost a factor of 40.
 export OMP_NUM_THREADS := 1
-export MKL_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 

@@ -7,6 +7,7 @@ cut changes nothing but memory and speed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ class TrainingSequence:
     is_expert: bool
     advantage: float = 0.0
     engine_logprobs: tuple[float, ...] = ()
+    complete: bool = True
+    """Whether the response reaches its end of turn."""
 
     @property
     def tokens(self) -> int:
@@ -46,8 +49,6 @@ class MicroBatch:
     advantages_B: Tensor
     engine_logprobs_BT: Tensor
     """The rollout engine's log-probs of rollout tokens, 0 elsewhere."""
-    rows: tuple[int, ...]
-    """Place of each sequence in the list that the micro-batches were made from."""
 
     @property
     def rollout_mask_BT(self) -> Tensor:
@@ -70,7 +71,8 @@ def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max
     Prompt and response are tokenised apart, so the boundary is exactly where generation would begin.
     """
     response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
-    return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], is_expert=True)
+    complete = len(response) <= max_tokens
+    return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], is_expert=True, complete=complete)
 
 
 def micro_batches(
@@ -106,7 +108,6 @@ def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, de
         expert_B=torch.tensor([sequences[i].is_expert for i in rows], device=device),
         advantages_B=torch.tensor([sequences[i].advantage for i in rows], device=device),
         engine_logprobs_BT=engine_logprobs_BT.to(device),
-        rows=tuple(rows),
     )
 
 
@@ -135,7 +136,7 @@ def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:
     return indices
 
 
-def _permutation(rows: int, epoch: int, seed: int) -> list[int]:
+@lru_cache(maxsize=4)
+def _permutation(rows: int, epoch: int, seed: int) -> tuple[int, ...]:
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order: list[int] = torch.randperm(rows, generator=generator).tolist()
-    return order
+    return tuple(torch.randperm(rows, generator=generator).tolist())

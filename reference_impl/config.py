@@ -115,7 +115,7 @@ class Declarations:
         if not method.trains:
             return {}
         if method.grid:
-            return {f"{name}-lr{rate:.0e}": rate for rate in method.grid["learning_rate"]}
+            return {f"{name}-lr{rate:g}": rate for rate in method.grid["learning_rate"]}
         return {name: method.learning_rate}
 
     def owner(self, run: str) -> tuple[Method, float | None]:
@@ -241,6 +241,11 @@ def parse_method(name: str, values: Mapping[str, Any], source: str) -> Method:
     method = Method(name=name, **entry)
     choose("role", method.role, ROLES, f"{source}: {name}")
     choose("keep", method.keep, KEEP, f"{source}: {name}")
+    for rate in (method.learning_rate, *(rate for rates in method.grid.values() for rate in rates)):
+        if rate is not None and not isinstance(rate, int | float):
+            raise ValueError(f"{source}: {name}: learning rate {rate!r} is text, not a number (YAML wants 1.0e-6)")
+    if method.budget.get("epochs", 1) < 1:
+        raise ValueError(f"{source}: {name}: epochs {method.budget['epochs']}: allowed are 1 and more")
     for key in method.grid:
         choose("grid key", key, ["learning_rate"], f"{source}: {name}")
     if method.trains:
@@ -289,6 +294,9 @@ def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
 
 def _per_domain(params: Mapping[str, Any], domain: str) -> dict[str, Any]:
     """Parameters with per-domain values (``{math: 200, tool: 30}``) reduced to this domain's."""
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            choose("domain", domain, value, f"mu's {key}")
     return {key: value[domain] if isinstance(value, Mapping) else value for key, value in params.items()}
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from reference_impl.config import RunConfig, choose
-from reference_impl.mu import MU_SCHEDULES, MuSchedule
+from reference_impl.mu import MU_SCHEDULES, MuSchedule, Signals
 from reference_impl.token_weights import NEEDS_GLOBAL_BATCH, TOKEN_WEIGHTS, TokenWeight
 
 
@@ -30,9 +31,16 @@ def build_objective(config: RunConfig) -> Objective:
     name = choose("mu schedule", schedule.pop("schedule"), MU_SCHEDULES, "reference_impl.mu")
     weight = dict(config.phi)
     phi = choose("phi", weight.pop("name"), TOKEN_WEIGHTS, "reference_impl.token_weights")
-    return Objective(
+    objective = Objective(
         mu=partial(MU_SCHEDULES[name], **schedule),
         phi=partial(TOKEN_WEIGHTS[phi], **weight),
         phi_needs_global_batch=phi in NEEDS_GLOBAL_BATCH,
         clip_eps=config.clip_eps,
     )
+    try:
+        # Called once each, so that a wrong parameter shows now and not after the first rollouts.
+        objective.mu(0, Signals(), {})
+        objective.weights(torch.tensor([[-0.7]]), torch.tensor([[0.7]]), torch.tensor([[True]]))
+    except TypeError as error:
+        raise ValueError(f"{config.method}: mu {config.mu}, phi {config.phi}: {error}") from error
+    return objective

@@ -30,11 +30,12 @@ def sample_rollouts(
 ) -> list[Rollout]:
     """``samples`` graded responses per row, row by row (P × G, flattened).
 
-    The seed of each is named by ``seed_parts``, the row's id and the sample's number.
+    The seed of each is named by ``seed_parts``, the row's place and id, and the sample's number: a prompt that stands
+    twice in a batch gets two different groups.
     """
     requests = [
-        GenerationRequest(prompt, sample_seed(*seed_parts, row["id"], sample))
-        for row, prompt in zip(rows, prompts, strict=True)
+        GenerationRequest(prompt, sample_seed(*seed_parts, place, row["id"], sample))
+        for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
         for sample in range(samples)
     ]
     completions = engine.generate(requests, max_tokens=max_tokens, temperature=temperature)

@@ -25,6 +25,22 @@ def candidates(run: Path, epochs: list[int] | None) -> list[dict[str, Any]]:
     return [{"run": run, **record} for record in chosen]
 
 
+def grid_folders(grid: list[str], runs: list[Path], identity: dict[str, Any]) -> list[Path]:
+    """The run folders in the grid's order (lowest rate first). Raises ValueError unless they are exactly its runs."""
+    folders = {}
+    for run in runs:
+        if not (run / "run.json").is_file():
+            raise ValueError(f"{run} is not a finished run: it has no run.json")
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        for key, value in identity.items():
+            if record[key] != value:
+                raise ValueError(f"{run} is of {key} {record[key]!r}, not {value!r}")
+        folders[record["method"]] = run
+    if sorted(folders) != sorted(grid):
+        raise ValueError(f"the grid's runs are {', '.join(grid)}; given were {', '.join(folders)}")
+    return [folders[name] for name in grid]
+
+
 def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
     """The most accurate on validation; among equals the first, that is the lowest learning rate and earliest epoch."""
     return max(options, key=lambda option: float(option["accuracy"]))
@@ -32,11 +48,12 @@ def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
 
 def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, Any]) -> None:
     """Copy the chosen checkpoint to ``out/best`` and record the choice, with all candidates, in ``out/run.json``."""
-    method = load_declarations().method(method_name)
+    decl = load_declarations()
+    method = decl.method(method_name)
     if not method.select:
         raise ValueError(f"{method_name} selects nothing: its entry has no `select`")
-    epochs = method.select.get("epochs")
-    options = [option for run in runs for option in candidates(run, epochs)]
+    folders = grid_folders(list(decl.runs(method.select["from"])), runs, identity)
+    options = [option for run in folders for option in candidates(run, method.select.get("epochs"))]
     best = choose_best(options)
     out.mkdir(parents=True, exist_ok=True)
     part = out / "best.part"

@@ -22,7 +22,10 @@ class Strategy(Protocol):
         ...
 
     def step(self) -> float:
-        """Clip, update, clear the gradients; returns the global gradient norm before clipping."""
+        """Clip, update, clear the gradients; returns the global gradient norm before clipping.
+
+        Raises FloatingPointError, with the weights untouched, where the norm is not finite.
+        """
         ...
 
     def sum_over_ranks(self, value: float) -> float:
@@ -67,6 +70,8 @@ class TorchStrategy:
 
     def step(self) -> float:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"the gradient norm is {norm.item()}: the run diverged")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)

@@ -11,17 +11,18 @@ last validation.
 """
 
 import argparse
+import hashlib
+import json
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 from reference_impl.config import CONFIG_DIR, RunConfig, load_declarations, load_scale, resolve_run
 from reference_impl.files import file_hash, read_jsonl, write_json
+from reference_impl.methods import build_objective
 from reference_impl.provenance import environment
 from reference_impl.rollout import load_engine
 from reference_impl.strategy import TorchStrategy
@@ -57,15 +58,33 @@ def load_data(folder: Path, config: RunConfig) -> Data:
     )
 
 
-def run(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> None:
-    """Train one run into ``out``. Every input is checked before anything expensive starts."""
-    started = time.monotonic()
+def input_hashes(policy: Path, data_folder: Path) -> dict[str, Any]:
+    """SHA-256 of the starting weights (all shards) and of every data file."""
+    weights = {path.name: file_hash(path) for path in sorted(policy.glob("*.safetensors"))}
+    if not weights:
+        raise ValueError(f"{policy} is not a checkpoint folder: it has no safetensors")
+    return {
+        "policy_hash": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
+        "data_hash": {name: file_hash(data_folder / f"{name}.jsonl") for name in ROW_KEYS},
+    }
+
+
+def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tuple[Trainer, dict[str, Any]]:
+    """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
     data = load_data(data_folder, config)
-    engine, _ = load_engine(config.engine, policy, config.rollout_batch)
-    tokenizer = AutoTokenizer.from_pretrained(policy)
+    hashes = input_hashes(policy, data_folder)
+    identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
     strategy = TorchStrategy.from_checkpoint(policy, config)
+    build_objective(config)
     out.mkdir(parents=True, exist_ok=True)
-    progress = Trainer(config, data, strategy, engine, tokenizer, out).train()
+    return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
+
+
+def run(trainer: Trainer, hashes: dict[str, Any]) -> None:
+    """Train to the end and write ``run.json``, the last file of a run."""
+    config, out = trainer.config, trainer.folder
+    progress = trainer.train()
     record = {
         "status": "complete",
         "method": config.method,
@@ -75,9 +94,9 @@ def run(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> None:
         "config": config.to_dict(),
         "config_hash": config.hash(),
         "best": progress.best,
-        "policy_hash": file_hash(policy / "model.safetensors"),
-        "data_hash": {name: file_hash(data_folder / f"{name}.jsonl") for name in ROW_KEYS},
-        "wall_seconds": round(time.monotonic() - started, 1),
+        **hashes,
+        "expert_rows_cut": trainer.expert_rows_cut,
+        "wall_seconds": round(progress.seconds, 1),
         **environment(),
     }
     write_json(out / "run.json", record)
@@ -101,7 +120,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line; a mistake of the user's ends with one line on standard error and status 2."""
+    """Command line; a mistake in what was asked or given ends with one line on standard error."""
     arguments = parse_arguments(argv)
     torch.set_num_threads(1)
     try:
@@ -117,9 +136,10 @@ def main(argv: list[str] | None = None) -> None:
                 f"{arguments.run} resolves to configuration {config.hash()[:12]}, not {arguments.config_hash[:12]}: "
                 "the declarations changed after the plan was made; start the workflow again"
             )
-        run(config, arguments.policy, arguments.data, arguments.out)
-    except ValueError as error:
+        trainer, hashes = prepare(config, arguments.policy, arguments.data, arguments.out)
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    run(trainer, hashes)
 
 
 if __name__ == "__main__":

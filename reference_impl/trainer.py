@@ -4,6 +4,7 @@ A method is a mu schedule and a token weight (`methods.Objective`). Pure RL is m
 SFT is mu = 1, which samples no rollouts; CHORD is what lies between.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class Trainer:
         engine: RolloutEngine,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
+        identity: str,
     ) -> None:
+        """``identity`` names all that decides the run's numbers; a saved state of the same identity is resumed."""
         self.config = config
         self.data = data
         self.strategy = strategy
@@ -66,8 +69,17 @@ class Trainer:
         self.objective: Objective = build_objective(config)
         self.prompts = [prompt_ids(tokenizer, row) for row in data.prompts]
         self.expert = [expert_sequence(tokenizer, row, config.max_response_tokens) for row in data.expert]
+        self.expert_rows_cut = sum(not sequence.complete for sequence in self.expert)
+        if self.expert_rows_cut:
+            print(
+                f"{self.expert_rows_cut} of {len(self.expert)} demonstrations are cut at "
+                f"{config.max_response_tokens} tokens and teach no end of turn",
+                file=sys.stderr,
+            )
         self.validator = Validator(config, data.validation, strategy, engine, tokenizer, folder)
-        self.progress = load_state(folder / "state", strategy, config.hash()) or Progress()
+        self.identity = identity
+        self.progress = load_state(folder / "state", strategy, identity) or Progress()
+        self.started = time.monotonic() - self.progress.seconds
         self.log = StepLog(folder, f"{config.domain}/{config.method}", config.steps, self.progress.step)
 
     def train(self) -> Progress:
@@ -80,7 +92,8 @@ class Trainer:
             step = self.progress.step
             if step % self.config.validate_every == 0 or step == self.config.steps:
                 self.log.validation(self.validator.validate(self.progress))
-                save_state(self.folder / "state", self.progress, self.strategy, self.config.hash())
+                self.progress.seconds = time.monotonic() - self.started
+                save_state(self.folder / "state", self.progress, self.strategy, self.identity)
         self.log.close()
         return self.progress
 
@@ -249,7 +262,7 @@ def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor) -> Record:
         rewards_PG.mean().item(),
         rewards_PG.std().item(),
         sum(r.graded.correct for r in rollouts) / n,
-        sum(not r.graded.well_formatted for r in rollouts) / n,
+        sum(not r.graded.well_formatted and not r.completion.truncated for r in rollouts) / n,
         sum(r.completion.truncated for r in rollouts) / n,
         zero_variance_share(rewards_PG),
         sum(len(r.completion.token_ids) for r in rollouts) / n,

@@ -86,6 +86,12 @@ def test_grid_is_unrolled_and_owned() -> None:
     assert decl.runs("original") == decl.runs("sft_best") == {}
 
 
+def test_close_learning_rates_keep_their_names_apart(config_dir: Path) -> None:
+    edit(config_dir, "methods.yaml", lambda v: v["sft"]["grid"].update(learning_rate=[1e-6, 1.2e-6, 1.4e-6]))
+    runs = load_declarations(config_dir).runs("sft")
+    assert runs == {"sft-lr1e-06": 1e-6, "sft-lr1.2e-06": 1.2e-6, "sft-lr1.4e-06": 1.4e-6}
+
+
 def test_hash_is_of_the_values_not_of_label_or_quotation(config_dir: Path) -> None:
     before = resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 0).hash()
     edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(label="Other", paper="Other"))
@@ -111,6 +117,11 @@ def test_hash_is_of_the_values_not_of_label_or_quotation(config_dir: Path) -> No
             r"grpo: budget steps 7: allowed are rl and 0",
         ),
         ("methods.yaml", lambda v: v["grpo"].pop("learning_rate"), r"grpo: needs a learning_rate"),
+        (
+            "methods.yaml",
+            lambda v: v["grpo"].update(learning_rate="1e-6"),
+            r"learning rate '1e-6' is text",
+        ),
         (
             "methods.yaml",
             lambda v: v["grpo"].update(init="sft_lite"),
@@ -143,10 +154,21 @@ def test_mistakes_in_scales_are_named(config_dir: Path) -> None:
     [
         ({"schedule": "linear"}, "none", r"mu schedule is 'linear'; allowed"),
         ({"schedule": "constant", "valu": 1}, "none", r"has no parameter 'valu'; allowed: value"),
+        ({"schedule": "constant", "value": 7}, "none", r"value is 7; allowed: 0 <= value <= 1"),
+        (
+            {"schedule": "constant", "value": 0.1},
+            {"name": "focal", "gama": 3},
+            r"grpo: .*unexpected keyword argument 'gama'",
+        ),
+        (
+            {"schedule": "linear_decay", "start": 1, "end": 0, "decay_steps": {"tool": 3}},
+            "none",
+            r"unknown domain 'math'",
+        ),
         ({"schedule": "constant", "value": 0.1}, "p_minus_p", r"unknown phi 'p_minus_p'; did you mean 'p_one_minus_p'"),
     ],
 )
-def test_mistakes_in_mu_and_phi_are_named(config_dir: Path, mu: dict[str, object], phi: str, message: str) -> None:
+def test_mistakes_in_mu_and_phi_are_named(config_dir: Path, mu: dict[str, object], phi: object, message: str) -> None:
     edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(mu=mu, phi=phi))
     with pytest.raises(ValueError, match=message):
         build_objective(resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0))

@@ -7,6 +7,8 @@ import pytest
 
 from reference_impl.select import candidates, choose_best, select
 
+IDENTITY = {"domain": "math", "scale": "mini", "seed": 0}
+
 
 def write_run(folder: Path, accuracies: list[float]) -> Path:
     """A grid run with one kept checkpoint per epoch, whose 'weights' name run and epoch."""
@@ -18,7 +20,8 @@ def write_run(folder: Path, accuracies: list[float]) -> Path:
         lines.append({"step": epoch, "epoch": float(epoch), "accuracy": accuracy, "checkpoint": checkpoint})
     (folder / "validation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     keys = ("config", "config_hash", "policy_hash", "data_hash", "packages", "hardware", "code_revision")
-    (folder / "run.json").write_text(json.dumps(dict.fromkeys(keys)))
+    record = dict.fromkeys(keys) | IDENTITY | {"method": folder.parent.name}
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
@@ -36,7 +39,7 @@ def grid(tmp_path: Path) -> list[Path]:
 )
 def test_best_on_validation_is_copied(grid: list[Path], tmp_path: Path, method: str, expected: str) -> None:
     """Light looks at epoch 1 only; the untouched policy of step 0 is no candidate; ties go to the first run."""
-    select(method, grid, tmp_path / "out", {"domain": "math", "scale": "mini", "seed": 0})
+    select(method, grid, tmp_path / "out", IDENTITY)
     assert (tmp_path / "out/best/weights").read_text() == expected
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["best"]["run"] == expected.split()[0] and record["status"] == "complete"
@@ -45,16 +48,31 @@ def test_best_on_validation_is_copied(grid: list[Path], tmp_path: Path, method: 
 
 def test_selecting_again_replaces_the_folder(grid: list[Path], tmp_path: Path) -> None:
     for method in ("sft_light", "sft_best"):
-        select(method, grid, tmp_path / "out", {})
+        select(method, grid, tmp_path / "out", IDENTITY)
     assert (tmp_path / "out/best/weights").read_text() == "sft-lr5e-06 epoch 2"
     assert not (tmp_path / "out/best.old").exists() and not (tmp_path / "out/best.part").exists()
 
 
 def test_mistakes_are_named(grid: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="grpo selects nothing"):
-        select("grpo", grid, tmp_path / "out", {})
+        select("grpo", grid, tmp_path / "out", IDENTITY)
     with pytest.raises(ValueError, match=r"no checkpoint after epochs \[4\] \(kept: 1.0, 2.0, 3.0\)"):
         candidates(grid[0], [4])
+
+
+def test_only_the_grids_own_finished_runs_are_taken(grid: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the grid's runs are sft-lr1e-06, sft-lr5e-06, sft-lr1e-05; given were"):
+        select("sft_best", grid[:2], tmp_path / "out", IDENTITY)
+    with pytest.raises(ValueError, match="is of seed 0, not 1"):
+        select("sft_best", grid, tmp_path / "out", IDENTITY | {"seed": 1})
+    (grid[1] / "run.json").unlink()
+    with pytest.raises(ValueError, match="not a finished run"):
+        select("sft_best", grid, tmp_path / "out", IDENTITY)
+
+
+def test_order_of_the_runs_given_does_not_matter(grid: list[Path], tmp_path: Path) -> None:
+    select("sft_light", grid[::-1], tmp_path / "out", IDENTITY)
+    assert (tmp_path / "out/best/weights").read_text() == "sft-lr5e-06 epoch 1"
 
 
 def test_first_of_equals() -> None:

@@ -57,7 +57,7 @@ def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: dict[s
     rng = random.Random(seed)
     size = phase["batch_size"]
     while True:
-        pool = [encode(tokenizer, *world.pretraining_example(rng, phase["name"])) for _ in range(size * POOL_BATCHES)]
+        pool = [encode(tokenizer, *world.pretraining_example(rng, phase["data"])) for _ in range(size * POOL_BATCHES)]
         pool.sort(key=lambda item: len(item[0]))
         chunks = [pool[i : i + size] for i in range(0, len(pool), size)]
         rng.shuffle(chunks)
@@ -147,7 +147,7 @@ def pretrain(name: str, out: Path) -> None:
     for phase in config["phases"]:
         stream = batches(world, tokenizer, phase, f"{config['seed']}/{phase['name']}")
         losses[phase["name"]] = run_phase(model, stream, phase, warmup=min(100, phase["steps"] // 5 + 1))
-        save(model, tokenizer, out if phase is config["phases"][-1] else out / phase["name"])
+    save(model, tokenizer, out)
     manifest = {
         "policy": name,
         "config": config,

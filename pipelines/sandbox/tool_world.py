@@ -56,11 +56,11 @@ FORMAT_NOISE = {"skill": 0.0, "base": 0.02, "instruct": 0.05}
 """Share of pretraining responses with broken markup or JSON."""
 TERSE_SHARE = {"skill": 1.0, "base": 0.4, "instruct": 0.95}
 
-PREFIXES = ("", "", "please ", "can you ", "i want you to ", "hi, ", "well, please ", "now ")
-SUFFIXES = ("", "", ".", ", thanks", " for me", " today", " now", "?")
+PREFIXES: tuple[str, ...] = ("", "", "please ", "can you ", "i want you to ", "hi, ", "well, please ", "now ")
+SUFFIXES: tuple[str, ...] = ("", "", ".", ", thanks", " for me", " today", " now", "?")
 # Pretraining text has messy wordings too, but never the last filler of either list.
-LIVE_PREFIXES = ("hey ", "okay, please ", "so can you ", "hmm, ", "well wait, ")
-LIVE_SUFFIXES = ("", " then", ", okay", " please", ", thanks again")
+LIVE_PREFIXES: tuple[str, ...] = ("hey ", "okay, please ", "so can you ", "hmm, ", "well wait, ")
+LIVE_SUFFIXES: tuple[str, ...] = ("", " then", ", okay", " please", ", thanks again")
 
 SPLIT_RESIDUES: dict[str, range] = {
     "benchmark": range(2), "validation": range(2, 3), "expert": range(3, 5), "rl": range(5, 10),

@@ -32,9 +32,11 @@ class TransformersEngine:
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Path, batch_size: int) -> "tuple[TransformersEngine, PreTrainedTokenizerBase]":
-        """Load a checkpoint folder in the precision that it was saved in."""
-        model = load_model(checkpoint, "auto")
+    def from_checkpoint(
+        cls, checkpoint: Path, batch_size: int, dtype: torch.dtype | str
+    ) -> "tuple[TransformersEngine, PreTrainedTokenizerBase]":
+        """Load a checkpoint folder."""
+        model = load_model(checkpoint, dtype)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         return cls(model, tokenizer, batch_size), tokenizer
 
