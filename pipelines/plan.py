@@ -8,7 +8,7 @@ as parameters: a job reruns when its own settings change, and for no other chang
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,18 @@ from reference_impl.config import (
     load_scale,
     resolve_run,
 )
+from reference_impl.files import file_hash
 
 TASKS_DIR = Path(__file__).resolve().parents[1] / "evaluation" / "tasks"
 DATA_SIZES = ("prompt_rows", "expert_rows")
+
+
+@dataclass(frozen=True)
+class LocalData:
+    """A file, or a folder in BFCL's layout, that is asked instead of a task's own questions."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class Plan:
     declarations: Declarations
     scale: Scale
     seeds: tuple[int, ...]
+    data: Mapping[str, LocalData] = field(default_factory=dict)
+    """What the user brings, by task."""
 
     @property
     def results(self) -> str:
@@ -123,6 +134,17 @@ class Plan:
             for seed in self.seeds
         ]
 
+    def regraded(self, method: str) -> list[str]:
+        """Summaries of a method's samples graded again: every domain, seed and task."""
+        if self.declarations.method(method).role != "method":
+            return []
+        return [
+            f"{self.results}/regraded/{domain}/{method}/seed{seed}/{task}.json"
+            for domain in self._domains(method, None)
+            for seed in self.seeds
+            for task in self.scale.domains[domain].tasks
+        ]
+
     def _domains(self, method: str, only: tuple[str, ...] | None) -> list[str]:
         declared = self.declarations.method_domains(method)
         return [domain for domain in self.scale.domains if domain in declared and (only is None or domain in only)]
@@ -144,7 +166,21 @@ class Plan:
     def targets(self) -> dict[str, list[str]]:
         """Every name that can follow `snakemake --cores 2`: methods, tables and figures, with their files."""
         methods = {name: self.records(name) + self.scores(name) for name in self.declarations.methods}
-        return methods | {name: self.report(name) for name in self.tables + self.figures}
+        again = {f"regrade_{name}": files for name in methods if (files := self.regraded(name))}
+        everything = [path for files in again.values() for path in files]
+        reports = {name: self.report(name) for name in self.tables + self.figures}
+        return methods | reports | {"regrade": everything} | again
+
+    def questions(self, task: str, benchmarks: str) -> str:
+        """The file or folder with a task's questions: the user's, or the one among the benchmarks."""
+        if task in self.data:
+            return self.data[task].path
+        return f"{benchmarks}/{task}" if _is_folder(task) else f"{benchmarks}/{task}.jsonl"
+
+    def data_options(self, domain: str) -> list[str]:
+        """Options of evaluation.generate that name the user's files for a domain's tasks."""
+        local = {task: self.data[task] for task in self.scale.domains[domain].tasks if task in self.data}
+        return [part for task, data in local.items() for part in ("--data", f"{task}={data.path}")]
 
     def run_hash(self, domain: str, run: str, seed: int | str) -> str:
         """Hash of one training run's resolved configuration."""
@@ -161,12 +197,20 @@ class Plan:
         return _digest({"data": chosen.data, "validation_rows": chosen.validation_rows, **sizes})
 
     def tasks_hash(self, domain: str) -> str:
-        """Hash of a domain's evaluation tasks and of how much of them this scale evaluates."""
+        """Hash of a domain's evaluation tasks, the user's files for them, and how much of them this scale evaluates."""
         names = self.scale.domains[domain].tasks
-        tasks = {name: yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8")) for name in names}
         caps = self.scale.evaluation
-        limit = domain_size(self.declarations, self.scale, domain, "max_response_tokens")
-        return _digest({"tasks": tasks, "caps": [caps.max_items, caps.max_samples], "max_tokens": limit})
+        settings = {
+            "tasks": {name: _task(name) for name in names},
+            "caps": [caps.max_items, caps.max_samples],
+            "max_tokens": domain_size(self.declarations, self.scale, domain, "max_response_tokens"),
+        }
+        local = {name: self.data[name].sha256 for name in names if name in self.data}
+        return _digest({**settings, "data": local} if local else settings)
+
+    def task_hash(self, task: str) -> str:
+        """Hash of what decides a task's verdicts: its settings, and the user's file for it."""
+        return _digest([_task(task), self.data[task].sha256 if task in self.data else None])
 
     def experiment_hash(self, experiment: str) -> str:
         """Hash of a table's or a figure's declaration, its methods' labels included."""
@@ -190,8 +234,45 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     for domain in scale.domains.values():
         choose("domain", domain.name, declarations.domains, "domains.yaml")
         for task in domain.tasks:
-            choose("task", task, [path.stem for path in TASKS_DIR.glob("*.yaml")], "evaluation/tasks")
-    return Plan(declarations, scale, tuple(int(seed) for seed in config.get("seeds", scale.seeds)))
+            choose("task", task, _task_names(), "evaluation/tasks")
+    seeds = tuple(int(seed) for seed in config.get("seeds", scale.seeds))
+    data = {task: _local_data(scale, task, path) for task, path in config.get("data", {}).items()}
+    return Plan(declarations, scale, seeds, data)
+
+
+def _task_names() -> list[str]:
+    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
+
+
+def _task(name: str) -> dict[str, Any]:
+    """A task's file as it is; evaluation.tasks checks it."""
+    content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def _is_folder(task: str) -> bool:
+    """Whether a task's questions are a folder, BFCL's layout; all others are one file."""
+    return bool(_task(task)["kind"] == "bfcl")
+
+
+def _local_data(scale: Scale, task: str, path: str) -> LocalData:
+    """The user's questions for a task. Raises ValueError for a task that the scale does not evaluate, or no such file.
+
+    Whether they are the task's questions is for evaluation.generate to check, which reads them.
+    """
+    choose("task", task, _task_names(), "data: evaluation/tasks")
+    evaluated = [name for domain in scale.domains.values() for name in domain.tasks]
+    if task not in evaluated:
+        raise ValueError(f"data.{task}: scale {scale.name} does not evaluate it; it evaluates {', '.join(evaluated)}")
+    source = Path(path).expanduser()
+    if not _is_folder(task):
+        if not source.is_file():
+            raise ValueError(f"data.{task}: no such file: {path}")
+        return LocalData(str(source), file_hash(source))
+    if not source.is_dir():
+        raise ValueError(f"data.{task}: no such folder: {path} (BFCL's layout is a folder)")
+    files = sorted([*source.glob("*.json"), *source.glob("possible_answer/*.json")])
+    return LocalData(str(source), _digest({str(file.relative_to(source)): file_hash(file) for file in files}))
 
 
 def _check_experiments(declarations: Declarations, source: str) -> None:

@@ -97,6 +97,9 @@ CHANGES: list[tuple[str, list[str], Any, list[str]]] = [
     ("scale", ["seeds"], [0, 0], ["seeds", "non-unique"]),
     ("scale", ["evaluation", "max_items"], 0, ["evaluation.max_items", "less than the minimum of 1"]),
     ("workflow", ["seeds"], ["one"], ["seeds.0", "'one'", "does not match"]),
+    ("workflow", ["data"], "my.jsonl", ["data", "'my.jsonl'", "object"]),
+    ("workflow", ["data"], {"aime24": ""}, ["data.aime24", "''"]),
+    ("workflow", ["dat"], {"aime24": "my.jsonl"}, ["'dat'", "did you mean 'data'?"]),
 ]
 
 
@@ -179,6 +182,68 @@ def test_seeds_of_the_command_line_replace_those_of_the_scale() -> None:
     # Snakemake parses --config seeds='[0,2]' to a list of texts.
     assert load_plan({"scale": "mini", "seeds": ["0", "2"]}).seeds == (0, 2)
     assert load_plan({"scale": "mini"}).seeds == load_plan({"scale": "mini"}).scale.seeds
+
+
+def with_data(task: str, path: Path) -> Plan:
+    return load_plan({"scale": "mini", "data": {task: str(path)}})
+
+
+def test_a_local_file_changes_the_evaluation_of_its_tasks_domain_and_nothing_else(tmp_path: Path) -> None:
+    plan, path = load_plan({"scale": "mini"}), tmp_path / "mine.jsonl"
+    path.write_text("one", encoding="utf-8")
+    local = with_data("sandbox-amc", path)
+    assert local.data_options("math") == ["--data", f"sandbox-amc={path}"]
+    assert local.data_options("tool") == plan.data_options("math") == []
+    assert local.questions("sandbox-amc", "b") == str(path)
+    assert local.questions("sandbox-aime24", "b") == "b/sandbox-aime24.jsonl"
+    assert local.questions("sandbox-bfcl", "b") == "b/sandbox-bfcl"
+    assert local.tasks_hash("math") != plan.tasks_hash("math")
+    assert local.tasks_hash("tool") == plan.tasks_hash("tool")
+    assert local.data_hash("math") == plan.data_hash("math")
+    assert run_hashes(local) == run_hashes(plan)
+
+    path.write_text("two", encoding="utf-8")
+    changed = with_data("sandbox-amc", path)
+    assert changed.tasks_hash("math") != local.tasks_hash("math")
+    assert changed.task_hash("sandbox-amc") != local.task_hash("sandbox-amc")
+    assert changed.task_hash("sandbox-aime24") == local.task_hash("sandbox-aime24") == plan.task_hash("sandbox-aime24")
+    copy = tmp_path / "elsewhere.jsonl"
+    copy.write_text("two", encoding="utf-8")
+    assert with_data("sandbox-amc", copy).tasks_hash("math") == changed.tasks_hash("math")
+
+
+def test_a_local_folder_is_known_by_its_questions_and_answers(tmp_path: Path) -> None:
+    (tmp_path / "possible_answer").mkdir()
+    for name in ("BFCL_v4_multiple.json", "possible_answer/BFCL_v4_multiple.json"):
+        before = with_data("sandbox-bfcl", tmp_path).tasks_hash("tool")
+        (tmp_path / name).write_text("one", encoding="utf-8")
+        first = with_data("sandbox-bfcl", tmp_path).tasks_hash("tool")
+        (tmp_path / name).write_text("two", encoding="utf-8")
+        assert len({before, first, with_data("sandbox-bfcl", tmp_path).tasks_hash("tool")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "message"),
+    [
+        ("sandbox-amcs", "present", r"unknown task 'sandbox-amcs'; did you mean 'sandbox-amc'\?"),
+        ("aime24", "present", r"^data\.aime24: scale mini does not evaluate it; it evaluates sandbox-amc, "),
+        ("sandbox-amc", "absent", r"^data\.sandbox-amc: no such file: .*absent$"),
+        ("sandbox-amc", ".", r"^data\.sandbox-amc: no such file: "),
+        ("sandbox-bfcl", "present", r"^data\.sandbox-bfcl: no such folder: .*present \(BFCL's layout is a folder\)$"),
+    ],
+)
+def test_a_local_file_that_cannot_serve_is_refused(tmp_path: Path, task: str, path: str, message: str) -> None:
+    (tmp_path / "present").write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        with_data(task, tmp_path / path)
+
+
+def test_every_evaluated_method_can_be_graded_again_and_no_other(plan: Plan) -> None:
+    targets = plan.targets()
+    methods = {name for name, method in plan.declarations.methods.items() if method.role == "method"}
+    assert {name.removeprefix("regrade_") for name in targets if name.startswith("regrade_")} == methods
+    assert sorted(targets["regrade"]) == sorted(path for name in methods for path in targets[f"regrade_{name}"])
+    assert f"{plan.results}/regraded/tool/original/seed0/sandbox-bfcl.json" in targets["regrade_original"]
 
 
 def test_phi_names_of_the_schema_are_those_of_the_code() -> None:

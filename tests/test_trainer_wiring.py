@@ -8,11 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from reference_impl import sampling
 from reference_impl.batching import TrainingSequence
 from reference_impl.files import read_jsonl
 from reference_impl.metrics import Record
-from reference_impl.rewards import Graded
+from reference_impl.rewards import REWARDS, Graded
 from reference_impl.rollout import Completion, GenerationRequest, load_engine
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Trainer
@@ -181,7 +180,7 @@ def test_grpo_raises_what_it_is_rewarded_for(
         share = sum(text.count(letter) for letter in "ae") / max(1, len(text))
         return Graded(share, False, True)
 
-    monkeypatch.setitem(sampling.REWARDS, "math", likes_vowels)
+    monkeypatch.setitem(REWARDS, "math", likes_vowels)
     config = config_of("grpo", group_size=8, steps=25, validate_every=25, learning_rate=3e-3, max_response_tokens=12)
     trainer_of(config, tiny_policy, tmp_path).train()
     rewards = [record["reward_mean"] for record in read_jsonl(tmp_path / "metrics.jsonl")]

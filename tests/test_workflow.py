@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from reference_impl.files import read_jsonl
 from tests.checkout import copy_project, snakemake
 
 SMOKE = ("--config", "scale=smoke")
+MATH_TASKS = ["sandbox-amc", "sandbox-aime24", "sandbox-aime25", "sandbox-mmlu-pro"]
 NEW_METHOD = """
 chord_phi_strong:
   label: CHORD-φ, μ = 0.3
@@ -144,6 +146,29 @@ def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None
     assert sorted(outputs) == ["results/mini/retrained/sandbox-math", "results/mini/retrained/sandbox-tool"]
 
 
+def test_grading_again_needs_samples_only(editable: Path) -> None:
+    regrade = {f"Grade again: chord_phi on {task}, seed 0" for task in (*MATH_TASKS, "sandbox-bfcl")}
+    jobs = planned(editable, "regrade_chord_phi")
+    assert jobs >= regrade | {f"Train: chord_phi on {domain}, seed 0" for domain in ("math", "tool")}
+
+    # Samples without the checkpoint that they are from, as another machine may hand them over.
+    for domain, tasks in (("math", MATH_TASKS), ("tool", ["sandbox-bfcl"])):
+        folder = editable / "results" / "mini" / "evaluations" / domain / "chord_phi" / "seed0"
+        folder.mkdir(parents=True)
+        for task in tasks:
+            (folder / f"{task}.jsonl").touch()
+    assert {job for job in planned(editable, "regrade_chord_phi") if not job.startswith("Data")} == regrade
+
+
+def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -> None:
+    option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not looked at before it is sampled
+    result = snakemake(fresh, "--dry-run", "--printshellcmds", "original", "--config", option)
+    assert result.returncode == 0, result.stdout
+    commands = re.findall(r"python -m evaluation\.generate .*", result.stdout)
+    assert {"--domain math" in command: "--data" in command for command in commands} == {True: True, False: False}
+    assert " --data sandbox-amc=CHANGELOG.md " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "messages"),
     [
@@ -190,6 +215,9 @@ def test_a_mistake_in_a_file_stops_before_the_plan(
         ("scale=smokey", ["unknown scale 'smokey'", "did you mean 'smoke'?", "mini, smoke"]),
         ("scal=smoke", ["unknown key 'scal'", "did you mean 'scale'?"]),
         ("seeds=0", ["seeds: 0 is not of type 'array'"]),
+        ("data={sandbox-amcs: x}", ["unknown task 'sandbox-amcs'", "did you mean 'sandbox-amc'?"]),
+        ("data={aime24: x}", ["data.aime24: scale mini does not evaluate it", "it evaluates sandbox-amc, "]),
+        ("data={sandbox-amc: no/such.jsonl}", ["data.sandbox-amc: no such file: no/such.jsonl"]),
     ],
 )
 def test_a_mistake_on_the_command_line_stops_before_the_plan(fresh: Path, option: str, messages: list[str]) -> None:
@@ -265,4 +293,31 @@ def test_adding_a_method_reruns_nothing_and_gives_it_a_target(finished_editable:
         f"{what}: chord_phi_strong on {domain}, seed 0{tail}"
         for domain in ("math", "tool")
         for what, tail in (("Train", ""), ("Evaluate", ", every task"), ("Score", ""))
+    }
+
+
+@pytest.mark.workflow
+def test_grading_again_gives_the_same_verdicts_and_leaves_the_samples(finished_editable: Path) -> None:
+    strengthen_chord_phi(finished_editable)
+    jobs = {f"Grade again: chord_phi on {task}, seed 0" for task in (*MATH_TASKS, "sandbox-bfcl")}
+    assert planned(finished_editable, "regrade_chord_phi", *SMOKE) == jobs
+    result = snakemake(finished_editable, "--cores", "2", "regrade_chord_phi", *SMOKE)
+    assert result.returncode == 0, result.stdout
+    files = sorted((finished_editable / "results" / "smoke" / "regraded").glob("*/chord_phi/seed0/*.jsonl"))
+    assert len(files) == len(jobs)
+    for path in files:
+        again = read_jsonl(path)
+        stored = read_jsonl(Path(str(path).replace("/regraded/", "/evaluations/")))
+        assert again == [{key: row[key] for key in again[0]} for row in stored]
+        assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["samples"] == len(stored)
+    assert planned(finished_editable, "regrade_chord_phi", *SMOKE) == set()
+
+
+@pytest.mark.workflow
+def test_a_local_file_samples_its_domain_again_when_it_changes(finished_editable: Path) -> None:
+    own = finished_editable / "results" / "smoke" / "benchmarks" / "sandbox-amc.jsonl"
+    shutil.copy(own, finished_editable / "mine.jsonl")
+    assert planned(finished_editable, "original", *SMOKE, "data={sandbox-amc: mine.jsonl}") == {
+        "Evaluate: original on math, seed 0, every task",
+        "Score: original on math, seed 0",
     }

@@ -17,6 +17,7 @@ LOGS = f"{RESULTS}/logs"
 RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
 SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
 EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
+REGRADED = f"{RESULTS}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
 
 # Jobs call the Python that runs Snakemake, whether or not its environment is activated.
 # Jobs run side by side with one thread each: spinning threads beside another busy process cost a factor of 40.
@@ -25,9 +26,16 @@ for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKEN
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
+def stored_samples(wildcards):
+    """Folder of an evaluation: as it is where it holds the task's samples, else as sampling will make it."""
+    folder = EVALUATION.format(**wildcards)
+    return before_update(folder) if Path(folder, f"{wildcards.task}.jsonl").is_file() else folder
+
+
 wildcard_constraints:
     domain="|".join(PLAN.scale.domains),
     method="|".join(PLAN.declarations.methods),
+    task="|".join(task for domain in PLAN.scale.domains.values() for task in domain.tasks),
     run="|".join(PLAN.training_runs),
     selection="|".join(PLAN.selections),
     policy="[a-z0-9-]+",

@@ -1,4 +1,4 @@
-# Samples of every task, stored with their verdicts, and the scores read from them.
+# Samples of every task, stored with their verdicts; the scores read from them; the same samples graded again.
 
 
 rule generate:
@@ -18,12 +18,13 @@ rule generate:
         scale=PLAN.scale.name,
         checkpoint=lambda wildcards: PLAN.checkpoint(**wildcards),
         settings=lambda wildcards: PLAN.tasks_hash(wildcards.domain),
+        data=lambda wildcards: PLAN.data_options(wildcards.domain),
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"
     shell:
         "python -m evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
         " --method {wildcards.method} --scale {params.scale} --seed {wildcards.seed}"
-        " --benchmarks {input.benchmarks} --out {output} > {log} 2>&1"
+        " --benchmarks {input.benchmarks} {params.data:q} --out {output} > {log} 2>&1"
 
 
 rule score:
@@ -43,3 +44,30 @@ rule score:
     shell:
         "python -m evaluation.score --samples {input} --domain {wildcards.domain} --method {wildcards.method}"
         " --seed {wildcards.seed} --out {output} > {log} 2>&1"
+
+
+# Stored samples are read as they are: whatever else has changed, grading again neither trains nor samples.
+# So a call that both samples and grades again may grade the samples from before it; the next call grades the new ones.
+rule grade_again:
+    input:
+        samples=stored_samples,
+        benchmarks=f"{RESULTS}/benchmarks",
+    output:
+        verdicts=f"{REGRADED}.jsonl",
+        summary=f"{REGRADED}.json",
+    log:
+        f"{LOGS}/regrade/{{domain}}/{{method}}/seed{{seed}}/{{task}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        settings=lambda wildcards: PLAN.task_hash(wildcards.task),
+        data=lambda wildcards, input: PLAN.questions(wildcards.task, input.benchmarks),
+    message:
+        "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m evaluation.regrade {input.samples}/{wildcards.task}.jsonl --task {wildcards.task}"
+        " --data {params.data:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
+        " && mv {output.summary}.part {output.summary}"
