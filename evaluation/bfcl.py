@@ -12,6 +12,7 @@ of accepted values, where "" in the list makes the parameter optional.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reference_impl.answers import after_think
@@ -32,6 +33,7 @@ _PYTHON_TYPES: dict[str, type] = {
     "dict": dict,
     "any": str,
 }
+_ARGUMENT_KEYS = ("arguments", "parameters")
 _IGNORED_CHARACTERS = re.compile(r"[ ,./\-_*^]")
 
 
@@ -48,34 +50,97 @@ def category_of(item_id: str) -> str:
     return name
 
 
-def read_calls(response: str | Sequence[Any], *, truncated: bool = False) -> list[Call]:
-    """Calls of a response: <tool_call> JSON, BFCL's Python notation, or a function-calling model's list.
+@dataclass(frozen=True)
+class Calls:
+    """What a response calls. `by_interface`: a function-calling interface made them, which may forbid dots in names."""
 
-    Raises ValueError where the text is none of them, or was cut before it got there.
+    calls: list[Call]
+    by_interface: bool = False
+
+
+def read_calls(response: str | Sequence[Any], *, truncated: bool = False) -> Calls:
+    """Calls of a response: a function-calling model's list, as JSON or as its text, <tool_call> JSON, or BFCL's Python
+    notation. No text is two of them: a JSON list of objects holds no Python call.
+
+    Raises ValueError where the response is none of them, or was cut before it got there.
     """
     if not isinstance(response, str):
-        return [_call_of_function_calling_model(item) for item in response]
+        return Calls([_call_of_function_calling_model(item) for item in response], by_interface=True)
     answer = after_think(response, truncated=truncated)
     if answer is None:
         raise ValueError("the response was cut while thinking")
     if "<tool_call>" in answer:
-        return parse_tool_call(answer)
-    return parse_python_calls(answer)
+        return Calls(parse_tool_call(answer))
+    listed = _json_list(answer)
+    if listed:
+        return Calls([_call_of_function_calling_model(item) for item in listed], by_interface=True)
+    return Calls(parse_python_calls(answer) if answer.strip() else [])
+
+
+def _json_list(text: str) -> list[Any] | None:
+    """The JSON list that `text` is; None if it is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        value = _loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _loads(text: str) -> Any:
+    """JSON as the official decoder loads it: of a repeated key, the last one counts. Raises ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
 
 
 def _call_of_function_calling_model(item: Any) -> Call:
-    """`{name: arguments}` with an object or its JSON text as arguments, or `{"name": …, "arguments": …}`."""
+    """A call in one of the shapes of function-calling interfaces, arguments as an object or as its JSON text.
+
+    BFCL's result files: `{name: arguments}` (official: of several keys the first). OpenAI's: `{"type": "function",
+    "function": {"name", "arguments"}}`. The bare `{"name", "arguments"}` or `{"name", "parameters"}`, with an id or
+    without.
+    """
     if not isinstance(item, dict) or not item:
         raise ValueError(f"expected an object with a call, got {str(item)[:200]}")
-    name, arguments = (
-        (item["name"], item["arguments"]) if set(item) == {"name", "arguments"} else next(iter(item.items()))
-    )
+    inner = item.get("function")
+    if isinstance(inner, dict) and "name" in inner and len(set(inner) & set(_ARGUMENT_KEYS)) == 1:
+        return _call_of_function_calling_model(inner)
+    keys = [key for key in _ARGUMENT_KEYS if key in item]
+    name, arguments = (item["name"], item[keys[0]]) if "name" in item and len(keys) == 1 else next(iter(item.items()))
     if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except RecursionError:
-            raise ValueError("arguments nested too deeply") from None
+        arguments = _loads(arguments)
     return calls_from_json([{"name": name, "arguments": arguments}])[0]
+
+
+def check_answers(functions: Any, answers: Any) -> None:
+    """Raises ValueError where `answers` are not accepted calls of `functions`, or the functions not described, in
+    BFCL's form; KeyError where a description lacks something.
+    """
+    if not isinstance(answers, list) or not answers:
+        raise ValueError(f"a BFCL gold is a list of {{function: {{parameter: [values]}}}}, got {answers!r:.100}")
+    names = [function["name"] for function in functions]
+    for name, (parameter, detail) in (
+        (function["name"], entry) for function in functions for entry in function["parameters"]["properties"].items()
+    ):
+        for declared in (detail["type"], *([detail["items"]["type"]] if detail["type"] in ("array", "tuple") else [])):
+            if declared not in _PYTHON_TYPES:
+                raise ValueError(
+                    f"{name}, {parameter}: unknown type {declared!r}; BFCL's are {', '.join(_PYTHON_TYPES)}"
+                )
+    for answer in answers:
+        if not isinstance(answer, dict) or len(answer) != 1:
+            raise ValueError(f"an accepted call is an object with one function name, got {answer!r:.100}")
+        name, parameters = next(iter(answer.items()))
+        if name not in names:
+            raise ValueError(f"the gold calls {name!r}; the question offers {', '.join(names)}")
+        if not isinstance(parameters, dict):
+            raise ValueError(f"the accepted parameters of {name} must be an object, got {parameters!r:.100}")
+        for parameter, values in parameters.items():
+            if not isinstance(values, list):
+                raise ValueError(f"{name}, {parameter}: accepted values must be a list, got {values!r:.100}")
 
 
 def check(
@@ -186,19 +251,21 @@ def _standard_items(values: Sequence[Any]) -> list[Any]:
     return [_standard(value) if type(value) is str else value for value in values]
 
 
-def _dict_is_accepted(value: Mapping[Any, Any], accepted: Sequence[Any]) -> bool:
+def _dict_is_accepted(value: Any, accepted: Sequence[Any]) -> bool:
     """Whether one accepted dictionary allows all keys and values and requires no other key."""
     return any(_dict_matches(value, candidate) for candidate in accepted if candidate != "")
 
 
-def _dict_matches(value: Mapping[Any, Any], candidate: Mapping[str, list[Any]]) -> bool:
+def _dict_matches(value: Any, candidate: Any) -> bool:
+    if not isinstance(value, Mapping) or not isinstance(candidate, Mapping):
+        return False
     for key, entry in value.items():
         if key not in candidate:
             return False
         standard = _standard(entry) if type(entry) is str else entry
-        if standard not in _standard_items(candidate[key]):
+        if not isinstance(candidate[key], list) or standard not in _standard_items(candidate[key]):
             return False
-    return all(key in value or "" in entries for key, entries in candidate.items())
+    return all(key in value or (isinstance(entries, list) and "" in entries) for key, entries in candidate.items())
 
 
 def _dicts_are_accepted(value: Sequence[Any], candidate: Sequence[Any]) -> bool:

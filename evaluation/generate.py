@@ -25,12 +25,14 @@ from evaluation.summary import summarise
 from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
 from reference_impl.batching import prompt_ids
 from reference_impl.config import choose, load_declarations, load_scale
-from reference_impl.files import json_line, write_jsonl, write_text
+from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.judge import Judge
 from reference_impl.prompts import render
 from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine, load_engine, sample_seed
 
 Row = dict[str, Any]
+Prompt = tuple[tuple[int, ...], str]
+"""A question's prompt as tokens and as text."""
 
 # Samples between two writes to disk: what an interruption loses.
 CHUNK = 512
@@ -59,10 +61,11 @@ def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenize
     """
     wanted = plan.requests()
     rows = _resume(partial, _header(plan, engine), len(wanted))
+    prompts: dict[str, Prompt] = {}
     with partial.open("a", encoding="utf-8") as file:
         for start in range(len(rows), len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
-            new = _sample_chunk(plan, chunk, engine, tokenizer)
+            new = _sample_chunk(plan, chunk, engine, tokenizer, prompts)
             file.writelines(map(json_line, new))
             file.flush()
             rows += new
@@ -98,26 +101,36 @@ def _resume(partial: Path, header: Row, total: int) -> list[Row]:
 
 
 def _sample_chunk(
-    plan: Plan, chunk: Sequence[tuple[Item, int]], engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase
+    plan: Plan,
+    chunk: Sequence[tuple[Item, int]],
+    engine: RolloutEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: dict[str, Prompt],
 ) -> list[Row]:
+    """Graded samples of a chunk. `prompts` keeps the prompts by item id: the samples of a question share theirs."""
     task = plan.task
+    for item, _ in chunk:
+        if item.id not in prompts:
+            prompts[item.id] = _prompt(item, tokenizer)
     requests = [
-        GenerationRequest(prompt_ids(tokenizer, dict(item.row)), sample_seed("evaluation", task.name, item.id, sample))
+        GenerationRequest(prompts[item.id][0], sample_seed("evaluation", task.name, item.id, sample))
         for item, sample in chunk
     ]
     completions = engine.generate(requests, max_tokens=plan.max_tokens, temperature=task.temperature, top_p=task.top_p)
     samples = [Sample(completion.text, completion.truncated) for completion in completions]
     verdicts = grade_all(samples, [item.reference for item, _ in chunk], plan.judge)
     return [
-        _row(task, item, sample, completion, verdict, tokenizer)
+        _row(task, item, sample, completion, verdict, prompts[item.id][1])
         for (item, sample), completion, verdict in zip(chunk, completions, verdicts, strict=True)
     ]
 
 
-def _row(
-    task: Task, item: Item, sample: int, completion: Completion, verdict: Verdict, tokenizer: PreTrainedTokenizerBase
-) -> Row:
-    prompt = tokenizer.apply_chat_template(render(item.row), add_generation_prompt=True, tokenize=False)
+def _prompt(item: Item, tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    text = tokenizer.apply_chat_template(render(item.row), add_generation_prompt=True, tokenize=False)
+    return prompt_ids(tokenizer, dict(item.row)), str(text)
+
+
+def _row(task: Task, item: Item, sample: int, completion: Completion, verdict: Verdict, prompt: str) -> Row:
     return {
         "task": task.name,
         "task_version": task.version,
@@ -171,7 +184,7 @@ def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrained
         if plan.task.kind == "judge" and plan.judge is not None:
             summaries[plan.task.name]["judge"] = plan.judge.report()
             report_trouble(plan.judge, rows)
-    write_text(work / "summary.json", json.dumps(summaries, indent=2) + "\n")
+    write_json(work / "summary.json", summaries)
     for partial in work.glob("*.partial"):
         partial.unlink()
     shutil.rmtree(out, ignore_errors=True)

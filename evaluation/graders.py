@@ -26,9 +26,12 @@ JUDGE_SEED = 0
 
 @dataclass(frozen=True)
 class Sample:
-    """What a model wrote: text, or the list of calls that a function-calling interface returns."""
+    """What a model wrote: text, or the list of calls that a function-calling interface returns.
 
-    response: str | Sequence[Any]
+    Stored rows hold odder things: None is an empty response, any other type one without a readable answer.
+    """
+
+    response: Any
     truncated: bool = False
 
 
@@ -99,6 +102,13 @@ def grade(sample: Sample, reference: Reference, judge: Judge | None = None) -> V
     """Verdict on one sample. Pure but for the judge: the same arguments give the same verdict, whatever was
     graded before.
     """
+    sample = replace(sample, response="") if sample.response is None else sample
+    readable = isinstance(sample.response, str) or (
+        isinstance(sample.response, list) and isinstance(reference, CallsReference)
+    )
+    if not readable:
+        reason = TRUNCATED if sample.truncated else BAD_FORMAT
+        return Verdict(False, reason, None, 0.0 if isinstance(reference, RubricReference) else None)
     match reference:
         case RubricReference():
             assert judge is not None, "a rubric needs a judge"
@@ -143,11 +153,14 @@ def grade_choice(sample: Sample, reference: ChoiceReference) -> Verdict:
 def grade_calls(sample: Sample, reference: CallsReference) -> Verdict:
     """Function calls by BFCL's rules."""
     try:
-        calls = bfcl.read_calls(sample.response, truncated=sample.truncated)
+        read = bfcl.read_calls(sample.response, truncated=sample.truncated)
     except ValueError:
         return _unanswered(sample, _text(sample))
+    calls = read.calls
+    if not calls:
+        return Verdict(False, TRUNCATED if sample.truncated else NO_ANSWER, None)
     # Function-calling interfaces forbid dots in names or allow them; a stored list of calls does not say which.
-    conventions = (False,) if isinstance(sample.response, str) else (False, True)
+    conventions = (False, True) if read.by_interface else (False,)
     correct = any(
         bfcl.check(reference.category, reference.functions, calls, reference.answers, underscores=flag) is None
         for flag in conventions

@@ -4,7 +4,8 @@ Three ways of reading, named in the task file (`answer_format`):
 - `index`: the paper's (A.3): the option's number in the last box.
 - `letter`: the official harness's (TIGER-AI-Lab/MMLU-Pro, evaluate_from_local.py): "the answer is (X)", then
   "Answer: X", then the last capital letter A to J that stands alone.
-- `any`: a number or a letter in the last box, then as `letter`.
+- `any`: whatever states the choice, number or letter: the last box, or what is said after it; then "the answer is (X)",
+  "Answer: X", a response that is nothing else, and the last capital letter that stands alone.
 """
 
 import hashlib
@@ -16,12 +17,15 @@ from reference_impl.answers import after_think, as_integer, read_response
 LETTERS = "ABCDEFGHIJ"
 # A number or letter that heads its option: "3", "(3)", "3. the text", "\text{C}", "C: the text".
 _BOXED_NUMBER = re.compile(r"\(?(\d{1,2})\)?(?:[.:)]\s|\s*$)")
-_BOXED_LETTER = re.compile(r"\(?([A-J])\)?(?:[.:)]|\s*$)")
+_BOXED_LETTER = re.compile(r"\(?([A-J])\)?(?:[.:)]|\s*$)|\(?([a-j])\)?\s*$")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathbf|mathrm)\s*\{([^{}]*)\}")
 
 _THE_ANSWER_IS = re.compile(r"answer is \(?([A-J])\)?")
 _ANSWER = re.compile(r"[aA]nswer:\s*([A-J])")
 _LONE_LETTER = re.compile(r"\b[A-J]\b")
+# `any` only. "The answer is (3)", not "the answer is 3.5" nor "the answer is 12 metres".
+_THE_ANSWER_IS_NUMBER = re.compile(r"answer is:?\s{0,4}(?:\((\d{1,2})\)|(\d{1,2})(?=\.?\s*(?:$|\n)|\.\s))")
+_WHOLE_RESPONSE = re.compile(r"[(*]{0,3}(?:(\d{1,2})|([A-Ja-j]))[)*.]{0,4}")
 
 
 def read_choice(response: str, answer_format: str, *, truncated: bool = False) -> int | None:
@@ -53,11 +57,28 @@ def _read_letter(response: str, truncated: bool) -> int | None:
 
 
 def _read_any(response: str, truncated: bool) -> int | None:
+    text = after_think(response, truncated=truncated) or ""
+    boxed = _read_box(response, truncated)
+    after_box = text[text.rfind("\\boxed") :] if boxed is not None else ""
+    if boxed is not None and not _THE_ANSWER_IS.search(after_box):
+        return boxed
+    whole = _WHOLE_RESPONSE.fullmatch(text.strip())
+    if whole:
+        return int(whole[1]) if whole[1] else LETTERS.index(whole[2].upper())
+    if not _THE_ANSWER_IS.search(text) and not _ANSWER.search(text):
+        stated = list(_THE_ANSWER_IS_NUMBER.finditer(text))
+        if stated:
+            return int(stated[-1][1] or stated[-1][2])
+    return _read_letter(after_box or text, truncated)
+
+
+def _read_box(response: str, truncated: bool) -> int | None:
+    """The number or letter in the last box."""
     index = _read_index(response, truncated)
     if index is not None:
         return index
     match = _BOXED_LETTER.match(_boxed(response, truncated))
-    return LETTERS.index(match[1]) if match else _read_letter(response, truncated)
+    return LETTERS.index((match[1] or match[2]).upper()) if match else None
 
 
 _READERS: dict[str, Callable[[str, bool], int | None]] = {
@@ -80,10 +101,14 @@ def random_choice(n_options: int, seed: str) -> int:
     return int.from_bytes(digest, "big") % n_options
 
 
-def index_of(answer: str | int, n_options: int) -> int:
-    """Index of a gold given as an index or a letter. Raises ValueError where it is no option."""
-    text = str(answer).strip()
-    index = int(text) if text.isdecimal() else LETTERS.find(text.upper()) if len(text) == 1 else -1
+def index_of(answer: str | int | float, n_options: int) -> int:
+    """Index of a gold given as an index (5, 5.0, "5") or a letter ("F", "(F)"). Raises ValueError where it is no
+    option.
+    """
+    text = str(answer).strip().removeprefix("(").removesuffix(")").strip()
+    integer = as_integer(text) or ""
+    letter = LETTERS.find(text.upper()) if len(text) == 1 else -1
+    index = int(integer) if 0 < len(integer) <= 3 else letter
     if not 0 <= index < n_options:
-        raise ValueError(f"gold {answer!r} is not one of {n_options} options (an index from 0, or a letter from A)")
+        raise ValueError(f"gold {answer!r:.80} is not one of {n_options} options (an index from 0, or a letter from A)")
     return index

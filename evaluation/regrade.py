@@ -2,8 +2,9 @@
 
     python -m evaluation.regrade FILE.jsonl --task T [--data PATH] --out OUT.jsonl
 
-Rows in: `item_id`, `response`; optional `sample` (0), `gold` (instead of the task's own), `n_options`
-(mmlu_pro), `truncated` (false), `category`. Rows out: `item_id`, `sample`, `correct`, `reason`, `extracted`.
+Rows in: `item_id` (text or an integer; 1 and "1" are the same), `response`; optional `sample` (0), `gold` (instead of
+the task's own), `n_options` (mmlu_pro), `truncated` (false), `category`; null is absent, and a `response` that is null
+is empty. A question has one row a sample. Rows out: `item_id`, `sample`, `correct`, `reason`, `extracted`.
 The summary, with its 95 % interval, is one JSON object on standard output; fractions, not per cent.
 
 Tasks: `math` (every row has its gold), `mmlu_pro` (gold and n_options in the rows, or --data; an index or a
@@ -14,7 +15,6 @@ an object with `question` and `rubric`; rows out have a `score`), and every benc
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,15 +37,15 @@ from evaluation.tasks import (
     DataSource,
     Item,
     Task,
-    gold_text,
     load_items,
     load_task,
     read_items,
     rubric_reference,
     task_names,
 )
+from reference_impl.answers import gold_text
 from reference_impl.config import choose
-from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.files import json_text, read_jsonl, write_jsonl
 from reference_impl.judge import Judge
 
 GENERIC = ("math", "mmlu_pro", "bfcl", "judge")
@@ -69,11 +69,12 @@ def regrade(
 
     Raises ValueError naming the row that lacks something or asks for an unknown item.
     """
+    rows = _checked(rows)
     items = _items(rows, task, data)
-    samples, references = [], []
+    samples = [Sample(row["response"], row["truncated"]) for row in rows]
+    references = []
     for number, row in enumerate(rows, 1):
         try:
-            samples.append(_sample(row))
             references.append(_reference(row, task, items))
         except ValueError as error:
             raise ValueError(f"row {number}: {error}") from None
@@ -91,11 +92,11 @@ def _record(
     category = reference.category if isinstance(reference, CallsReference) else item and item.category
     return {
         "item_id": row["item_id"],
-        "sample": row.get("sample", 0),
+        "sample": row["sample"],
         "correct": verdict.correct,
         "reason": verdict.reason,
         "extracted": verdict.extracted,
-        "category": row.get("category") or category,
+        "category": category if row["category"] is None else row["category"],
         "truncated": sample.truncated,
         **({"score": verdict.score} if isinstance(reference, RubricReference) else {}),
     }
@@ -119,14 +120,42 @@ def _one_category(task: Task, data: Path, category: str) -> list[Item]:
     return read_items(Task(**{**vars(task), "categories": {category: 0}}), data)
 
 
-def _sample(row: Mapping[str, Any]) -> Sample:
+def _checked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with defaults for what they leave out.
+
+    Raises ValueError naming the row that lacks a key or has an unusable value, and both rows of a sample that is
+    given twice.
+    """
+    checked = []
+    seen: dict[tuple[str, int], int] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            checked.append(_checked_row(row))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+        key = str(checked[-1]["item_id"]), checked[-1]["sample"]
+        first = seen.setdefault(key, number)
+        if first != number:
+            raise ValueError(f"rows {first} and {number}: both are sample {key[1]} of item {key[0]!r}")
+    return checked
+
+
+def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("item_id", "response"):
         if key not in row:
             raise ValueError(f"no {key!r}; it has {', '.join(row)}")
-    response = row["response"]
-    if not isinstance(response, str | list):
-        raise ValueError(f"response must be text or a list of calls, got {type(response).__name__}")
-    return Sample(response, bool(row.get("truncated", False)))
+    identity, category = row["item_id"], row.get("category")
+    sample = 0 if row.get("sample") is None else row["sample"]
+    truncated = "false" if row.get("truncated") is None else str(row["truncated"]).lower()
+    if isinstance(identity, bool) or not isinstance(identity, str | int):
+        raise ValueError(f"item_id must be text or an integer, got {identity!r:.80}")
+    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+        raise ValueError(f"sample must be an integer from 0, got {sample!r:.80}")
+    if truncated not in ("true", "false"):
+        raise ValueError(f"truncated must be true or false, got {row['truncated']!r:.80}")
+    if category is not None and not isinstance(category, str):
+        raise ValueError(f"category must be text, got {category!r:.80}")
+    return {**row, "sample": sample, "truncated": truncated == "true", "category": category or None}
 
 
 def _reference(row: Mapping[str, Any], task: Task, items: Mapping[str, Item]) -> Reference:
@@ -146,12 +175,15 @@ def _reference(row: Mapping[str, Any], task: Task, items: Mapping[str, Item]) ->
         return rubric_reference(gold)
     if task.kind == "mmlu_pro":
         own = item.reference.n_options if item and isinstance(item.reference, ChoiceReference) else DEFAULT_OPTIONS
-        n_options = int(row.get("n_options", own))
-        seed = f"{row['item_id']}/{row.get('sample', 0)}"
+        n_options = own if row.get("n_options") is None else row["n_options"]
+        if isinstance(n_options, bool) or not isinstance(n_options, int) or n_options < 1:
+            raise ValueError(f"n_options must be an integer from 1, got {n_options!r:.80}")
+        seed = f"{row['item_id']}/{row['sample']}"
         index = mmlu_pro.index_of(gold, n_options)
         return ChoiceReference(index, n_options, task.answer_format, task.on_failure, seed)
     if item is None or not isinstance(item.reference, CallsReference):
         raise ValueError(f"item {row['item_id']!r} is not in --data, and a gold alone does not describe its functions")
+    bfcl.check_answers(item.reference.functions, gold)
     return CallsReference(item.reference.category, item.reference.functions, gold)
 
 
@@ -182,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if judge is not None:
         summary["judge"] = judge.report()
         report_trouble(judge, graded)
-    print(json.dumps(summary, indent=2))
+    print(json_text(summary, indent=2))
 
 
 if __name__ == "__main__":

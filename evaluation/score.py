@@ -4,14 +4,14 @@ python -m evaluation.score --samples DIR --domain math --method chord_phi --seed
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from reference_impl.files import read_jsonl
+from reference_impl.files import read_jsonl, whole_file
 
 COLUMNS = {
     "domain": "string",
@@ -46,8 +46,13 @@ def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFr
             missing = [column for column in COLUMNS if column not in record]
             if missing:
                 raise ValueError(f"{path}: a row lacks {', '.join(missing)}")
-            rows.append({column: record[column] for column in COLUMNS})
+            rows.append({column: _storable(record[column]) for column in COLUMNS})
     return pd.DataFrame.from_records(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _storable(value: Any) -> Any:
+    """Text with escapes in the place of unpaired surrogates, which parquet cannot hold; anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,10 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = score_table(arguments.samples, arguments.domain, arguments.method, arguments.seed)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}.tmp")
-    table.to_parquet(temporary, index=False)
-    temporary.replace(arguments.out)
+    with whole_file(arguments.out) as temporary:
+        table.to_parquet(temporary, index=False)
 
 
 if __name__ == "__main__":

@@ -321,8 +321,8 @@ def minimum_detectable_difference(
 
     def shortfall(effect: float) -> float:
         shift = effect * sqrt(questions)
-        found = stats.nct.sf(critical, dof, shift) + stats.nct.cdf(-critical, dof, shift)
-        return float(found) - power
+        other_tail = stats.nct.cdf(-critical, dof, shift)  # scipy has NaN for some values below 1e-10
+        return float(stats.nct.sf(critical, dof, shift) + np.nan_to_num(other_tail)) - power
 
     above = 1 / sqrt(questions)
     while shortfall(above) < 0:

@@ -20,7 +20,7 @@ import yaml
 
 from evaluation import bfcl, mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
-from reference_impl.answers import as_integer
+from reference_impl.answers import as_integer, gold_text
 from reference_impl.config import choose
 from reference_impl.files import read_jsonl
 from reference_impl.judge import parse_rubric
@@ -161,7 +161,7 @@ def read_items(task: Task, path: Path) -> list[Item]:
             items.append(make(task, row, identity))
         except KeyError as error:
             raise ValueError(f"{path}, row {index}: no {error}; it has {', '.join(row)}") from None
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, row {index}: {error}") from None
     return items
 
@@ -180,15 +180,6 @@ def _math_item(task: Task, row: Mapping[str, Any], identity: str) -> Item:
     gold = gold_text(row["answer"])
     rendered = {"id": identity, "prompt": task.prompt, "question": question}
     return Item(identity, None, rendered, gold, MathReference(gold))
-
-
-def gold_text(answer: Any) -> str:
-    """A gold answer as text, 142.0 as "142". Raises ValueError for what is neither text nor a number."""
-    if isinstance(answer, float) and answer.is_integer():
-        return str(int(answer))
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
-        raise ValueError(f"a gold answer must be text or a number, got {answer!r}")
-    return str(answer)
 
 
 def _mmlu_pro_item(task: Task, row: Mapping[str, Any], identity: str) -> Item:
@@ -221,13 +212,20 @@ def _read_bfcl(task: Task, folder: Path) -> list[Item]:
     items: list[Item] = []
     for category in task.categories or bfcl.CATEGORIES:
         questions = _bfcl_file(folder, category)
-        answers = {
-            row["id"]: row["ground_truth"] for row in read_jsonl(_bfcl_file(folder / "possible_answer", category))
-        }
+        golds = _bfcl_file(folder / "possible_answer", category)
+        try:
+            answers = {row["id"]: row["ground_truth"] for row in read_jsonl(golds)}
+        except KeyError as error:
+            raise ValueError(f"{golds}: a row lacks {error}") from None
         for row in read_jsonl(questions):
-            if row["id"] not in answers:
-                raise ValueError(f"{questions}: {row['id']} has no possible answer")
-            items.append(_bfcl_item(task, row, category, answers[row["id"]]))
+            try:
+                if row["id"] not in answers:
+                    raise ValueError("it has no possible answer")
+                items.append(_bfcl_item(task, row, category, answers[row["id"]]))
+            except (KeyError, IndexError, TypeError, AttributeError) as error:
+                raise ValueError(f"{questions}: {row.get('id')!r} is not in BFCL's form ({error!r})") from None
+            except ValueError as error:
+                raise ValueError(f"{questions}: {row['id']}: {error}") from None
     return items
 
 
@@ -244,6 +242,7 @@ def _bfcl_file(folder: Path, category: str) -> Path:
 
 
 def _bfcl_item(task: Task, row: Mapping[str, Any], category: str, answers: Sequence[Mapping[str, Any]]) -> Item:
+    bfcl.check_answers(row["function"], answers)
     turns = row["question"][0]
     question = turns[0]["content"] if len(turns) == 1 else turns
     rendered = {"id": row["id"], "prompt": task.prompt, "question": question, "functions": row["function"]}

@@ -4,16 +4,29 @@ Hostile text is ordinary input here: every function is linear in the length of i
 """
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-from reference_impl.equivalence import Equality, symbolic_equality
+from reference_impl.equivalence import MAX_CHARACTERS, Equality, is_reasonable, symbolic_equality
 
 _OPEN, _CLOSE = "<think>", "</think>"
 # A box opens, an escaped brace is text, a bare brace opens or closes a group.
 _BRACES = re.compile(r"(?<=\\)boxed\s{0,8}\{|\\[{}\\]|[{}]")
+# TeX's short form of a box: one number without braces. Anything else after a bare \boxed is prose.
+_BARE_BOX = re.compile(r"\\boxed\s{0,8}([+-]?\d{1,60}(?:[.,/]\d{1,60}){0,8})")
 # What may stand around a number without changing it: `$42$`, `\(42\)`, `\text{42}`, `{42}`, `42 \,`.
-_WRAPPERS = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("\\text{", "}"), ("\\mathbf{", "}"), ("{", "}"))
+_WRAPPERS = (
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("\\text{", "}"),
+    ("\\textbf{", "}"),
+    ("\\mathbf{", "}"),
+    ("\\mathrm{", "}"),
+    ("{", "}"),
+)
 # Commands that only change how an answer looks, and blanks that do not part two words or numbers.
 _LOOKS = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\[!,;: ]|(?<!\w)\s+|\s+(?!\w)")
 _FRACTION_COMMANDS = re.compile(r"\\[dt]frac(?![a-zA-Z])")
@@ -23,6 +36,33 @@ _FRACTION = re.compile(
 _INTEGER = re.compile(
     r"([+\-\u2212]?)(\d+|\d{1,3}(?:(?:,|\{,\})\d{3})+|\d{1,3}(?:(?:\\[, ]|[ ~])\d{3})+)(?:\.0*0)?", re.ASCII
 )
+_SCIENTIFIC = re.compile(r"([+\-\u2212]?)(\d{1,30})(?:\.(\d{1,30}))?[eE]\+?(\d{1,2})", re.ASCII)
+# "12 dollars", "204\text{ minutes}", "12 km/h", "5 square units": an integer, a gap, words. A word of one or two
+# letters may be a variable, so that only known units may be that short; some words change the number.
+_INTEGER_WITH_UNIT = re.compile(
+    r"([+\-\u2212]?[\d,.{}]{1,80}?)(?:\s|\\[,; ]|~){0,4}(?:\s|\\(?:text|textrm|mathrm)\s?\{)[\s~]{0,4}"
+    r"((?:[A-Za-z]{3,30}|cm|mm|km|kg|mg|ft|in|mi|lb|oz|hr|ml|mL|m/s)"
+    r"(?:[ /.-]{1,3}[A-Za-z]{1,30}){0,6})\.?\s*\}?\s*(?:\^\s*\{?[23]\}?)?",
+    re.ASCII,
+)
+_NOT_A_UNIT = re.compile(
+    r"\b(?:hundreds?|thousands?|[mbtr]+illions?|dozens?|half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|factorial"
+    r"|squared|cubed|plus|minus|times|over|mod|modulo|choose|and|or|to|not|pi|log|sin|cos|tan|sqrt|base|more|less|least"
+    r"|most)\b",
+    re.IGNORECASE,
+)
+# An integer is neither a bound, an approximation, a set, an interval, an absolute value to be computed nor a list.
+_NO_INTEGER = re.compile(
+    r"[<>|\u2248\u2260\u2264\u2265]|(?<!\\sqrt)\[|"
+    r"\\(?:\{|[|]|(?:leq?|geq?|lt|gt|leqslant|geqslant|neq?|sim|simeq|approx|cong|in|notin|pm|mp|mid|[lr]?vert|[lr]?brace"
+    r"|[lr]Vert|subset|subseteq|cup|cap|to|rightarrow|ldots|dots|cdots)(?![a-zA-Z]))"
+)
+# `\,` and `\;` are blanks, `{,}` and `1,000` are no lists.
+_COMMAND_BLANKS = re.compile(r"\\[,;:! ]|\{,\}")
+_LIST = re.compile(r"[,;](?!\d{3}(?!\d))|\\q?quad|\\\\|\b(?:or|and)\b")
+_TEXT = re.compile(r"\\(?:text|textrm|textbf|mathrm|mbox)\s?\{([^{}]*)\}")
+MAX_NUMERIC_SIDES = 3  # each may cost a symbolic comparison, and a verdict has seconds
+_COMMAND = re.compile(r"\\[a-zA-Z]+")
 # Text without any of these characters cannot denote an integer: words and blanks only.
 _NOT_A_NUMBER = re.compile(r"[A-Za-z\s.,;:?!'-]*")
 
@@ -67,7 +107,8 @@ def after_think(response: str, *, truncated: bool = False) -> str | None:
 
 
 def last_boxed(text: str) -> str | None:
-    """Content of the last closed \\boxed{…} of `text`, stripped; None without one. One pass."""
+    """Content of the last closed \\boxed{…} of `text`, stripped, or the number of a later \\boxed 5; None without
+    either. Linear in the length."""
     stack: list[int] = []  # for each open brace: where the box's content starts, or -1 for a plain group
     best_start, best_end = -1, -1
     for match in _BRACES.finditer(text):
@@ -80,32 +121,65 @@ def last_boxed(text: str) -> str | None:
             stack.append(-1)
         elif token.endswith("{") and token.startswith("boxed"):
             stack.append(match.end())
+    later = deque(_BARE_BOX.finditer(text, max(best_end, 0)), maxlen=1)
+    if later:
+        return str(later[0][1])
     return text[best_start:best_end].strip() if best_start >= 0 else None
 
 
 def as_integer(text: str) -> str | None:
     """Canonical decimal digits of an integer ("-7", "1000"), or None if `text` is not one written plainly.
 
-    Reads what math-verify also reads as that integer: a sign, leading zeros, thousands separators, a zero
-    decimal part, math delimiters. It works on characters, since int() refuses more than 4,300 digits.
+    A sign, leading zeros, thousands separators, a zero decimal part, math delimiters and `1e3` are plain. It works on
+    characters, since int() refuses more than 4,300 digits.
     """
-    match = _INTEGER.fullmatch(_unwrap(text.strip()))
+    text = _unwrap(text.strip())
+    scientific = _SCIENTIFIC.fullmatch(text)
+    if scientific is not None:
+        sign, whole, decimals, exponent = scientific.groups(default="")
+        shift = int(exponent) - len(decimals)
+        if shift < 0:
+            return None
+        text = sign + whole + decimals + "0" * shift
+    match = _INTEGER.fullmatch(text)
     if match is None:
         return None
     digits = re.sub(r"\D", "", match[2]).lstrip("0") or "0"
     return f"-{digits}" if match[1] in {"-", "\u2212"} and digits != "0" else digits
 
 
+def gold_text(answer: Any) -> str:
+    """A gold answer as text, 142.0 as "142". Raises ValueError for what is neither text nor a number."""
+    if isinstance(answer, float) and answer.is_integer():
+        return str(int(answer))
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        raise ValueError(f"a gold answer must be text or a number, got {answer!r:.80}")
+    return str(answer)
+
+
 def _unwrap(text: str) -> str:
     """Remove at most four layers of delimiters around the whole of `text`."""
     for _ in range(4):
         for left, right in _WRAPPERS:
-            if text.startswith(left) and text.endswith(right) and len(text) > len(left) + len(right):
-                text = text[len(left) : -len(right)].strip()
+            inner = text[len(left) : -len(right)]
+            if text.startswith(left) and text.endswith(right) and inner and _is_whole(inner, right):
+                text = inner.strip()
                 break
         else:
             break
     return text
+
+
+def _is_whole(inner: str, right: str) -> bool:
+    """Whether the delimiters around `inner` belong together: not those of `$1$, $2$` or `\\text{a} b \\text{c}`."""
+    if right != "}":
+        return right not in inner
+    depth = 0
+    for brace in _BRACES.finditer(inner):
+        depth += {"{": 1, "}": -1}.get(brace.group()[-1], 0) if not brace.group().startswith("\\") else 0
+        if depth < 0:
+            return False
+    return True
 
 
 def _tidy(text: str) -> str:
@@ -135,19 +209,75 @@ def as_fraction(text: str) -> Fraction | None:
 def equality(gold: str, answer: str) -> Equality:
     """Whether `answer` equals `gold`: "equal", "different", or "timeout" where the symbolic check was stopped.
 
-    Integers and fractions are compared as such, without sympy and without a process; for an integer gold, text
-    without digits or symbols is different. Text that only looks different is equal. math-verify decides the rest
-    in a worker.
+    Integers and fractions are compared as such, without sympy and without a process; a unit in words beside one of
+    two integers does not count. Text that only looks different is equal. An integer gold takes no bound, list or set
+    for an answer (`_equals_integer`). math-verify decides the rest in a worker.
     """
     gold, answer = _tidy(gold), _tidy(answer)
     gold_integer, answer_integer = as_integer(gold), as_integer(answer)
+    if gold_integer is None and answer_integer is not None:
+        gold_integer = _integer_with_unit(gold)
+    if gold_integer is not None:
+        answer_integer = answer_integer or _integer_with_unit(answer)
     if gold_integer is not None and answer_integer is not None:
         return "equal" if answer_integer == gold_integer else "different"
-    if gold_integer is not None and _NOT_A_NUMBER.fullmatch(answer):
-        return "different"
-    if _plain(answer) == _plain(gold):
+    if _words(answer) == _words(gold):
         return "equal"
     gold_fraction, answer_fraction = as_fraction(gold), as_fraction(answer)
     if gold_fraction is not None and answer_fraction is not None:
         return "equal" if gold_fraction == answer_fraction else "different"
-    return symbolic_equality(gold, answer)
+    return symbolic_equality(gold, answer) if gold_integer is None else _equals_integer(gold, answer)
+
+
+def _words(text: str) -> str:
+    """Plain text without delimiters around the whole, and `(C)` as `C`."""
+    plain = _plain(_unwrap(text))
+    return plain[1:-1] if re.fullmatch(r"\([A-Z]\)", plain) else plain
+
+
+def _integer_with_unit(text: str) -> str | None:
+    """The integer of "12 dollars", as digits; None where `text` is not an integer followed by a unit in words."""
+    match = _INTEGER_WITH_UNIT.fullmatch(_unwrap(text)) if len(text) <= MAX_CHARACTERS else None
+    if match is None or _NOT_A_UNIT.search(match[2]):
+        return None
+    return as_integer(match[1])
+
+
+def _equals_integer(gold: str, answer: str) -> Equality:
+    """Equality of an integer gold and an answer that is no plain integer, such as `x=12`, `\\frac{24}{2}`, `3,3`.
+
+    math-verify takes `\\leq 12`, `|12|`, `[12]`, `3,3` and `4=5` for 12, 12, 12, 3 and 5; here they are different. Of
+    an equation the last side must be the gold, and so must every side before it that names nothing (`4=5`).
+    """
+    answer = _unwrap(answer)
+    *before, last = _sides(answer)
+    after_first = _COMMAND_BLANKS.sub("", "=".join((*before[1:], last)))
+    if _NOT_A_NUMBER.fullmatch(last) or _NO_INTEGER.search(answer) or _LIST.search(after_first):
+        return "different"
+    if not is_reasonable(answer):
+        return "different"
+    if not before:
+        return symbolic_equality(gold, answer)
+    numeric = [side for side in before if side.strip() and not _names_something(side)]
+    if len(numeric) > MAX_NUMERIC_SIDES:
+        return "different"
+    for side in (*numeric, last):
+        outcome = equality(gold, side)
+        if outcome != "equal":
+            return outcome
+    return "equal"
+
+
+def _sides(text: str) -> list[str]:
+    """`text` split at each `=` outside braces: that of `\\sum_{i=1}^3 i` makes no equation."""
+    starts, depth = [0], 0
+    for match in re.finditer(r"[{}=]", text):
+        depth += {"{": 1, "}": -1, "=": 0}[match.group()]
+        if match.group() == "=" and depth == 0:
+            starts.append(match.end())
+    return [text[start : end - 1] for start, end in zip(starts, [*starts[1:], len(text) + 1], strict=True)]
+
+
+def _names_something(side: str) -> bool:
+    """Whether a side of an equation has a letter or a word, `\\frac` and other commands aside."""
+    return re.search("[A-Za-z]", _COMMAND.sub("", _TEXT.sub(r"\1", side))) is not None

@@ -26,6 +26,7 @@ Equality = Literal["equal", "different", "timeout"]
 REPLY_LIMIT_S = 8.0
 START_LIMIT_S = 60.0  # importing sympy on a busy machine; not part of a verdict's time
 WORKERS = 2
+ATTEMPTS = 2  # a worker found dead is replaced once a question
 _EQUALITY: dict[bytes, Equality] = {b"true\n": "equal", b"false\n": "different", b"null\n": "timeout"}
 
 # Answers beyond these bounds are different without asking: no gold of a supported benchmark comes near, and
@@ -76,16 +77,30 @@ class _Worker:
         self._ready = False
 
     def ask(self, gold: str, answer: str) -> Equality:
-        """One verdict; "timeout" where computing it took more time or memory than the worker allows."""
+        """One verdict; "timeout" where computing it took more time or memory than the worker allows, or where the
+        worker and its successor died of it.
+
+        Whatever goes wrong ends the process, so that no reply of this question is taken for the next one's.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return _EQUALITY[self._exchange(json.dumps([gold, answer]).encode())]
+            except TimeoutError:
+                self.stop()
+                break
+            except (OSError, EOFError, KeyError):
+                self.stop()
+            except BaseException:
+                self.stop()
+                raise
+        return "timeout"
+
+    def _exchange(self, request: bytes) -> bytes:
         process = self._process or self._start()
         assert process.stdin is not None
-        process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+        process.stdin.write(request + b"\n")
         process.stdin.flush()
-        reply = _read_line(process, REPLY_LIMIT_S)
-        if reply is None:
-            self.stop()
-            return "timeout"
-        return _EQUALITY[reply]
+        return _read_line(process, REPLY_LIMIT_S)
 
     def stop(self) -> None:
         """End the worker and its server."""
@@ -106,15 +121,17 @@ class _Worker:
             start_new_session=True,
         )
         self._process = process
-        if _read_line(process, START_LIMIT_S) is None:
-            self.stop()
+        try:
+            _read_line(process, START_LIMIT_S)
+        except (TimeoutError, EOFError):
             command = f"{sys.executable} -P {_WORKER}"
-            raise RuntimeError(f"the answer checker did not start: {command} (is math-verify installed?)")
+            raise RuntimeError(f"the answer checker did not start: {command} (is math-verify installed?)") from None
         return process
 
 
-def _read_line(process: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
-    """One line of the child's output, or None if it ends or stays silent for `limit_s` seconds."""
+def _read_line(process: subprocess.Popen[bytes], limit_s: float) -> bytes:
+    """One line of the child's output. Raises EOFError if it ends, TimeoutError if it stays silent for `limit_s`
+    seconds."""
     assert process.stdout is not None
     deadline = time.monotonic() + limit_s
     line = b""
@@ -122,10 +139,10 @@ def _read_line(process: subprocess.Popen[bytes], limit_s: float) -> bytes | None
         selector.register(process.stdout, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                return None
+                raise TimeoutError
             chunk = os.read(process.stdout.fileno(), 4096)
             if not chunk:
-                return None
+                raise EOFError
             line += chunk
     return line
 

@@ -1,26 +1,35 @@
 """Reading and writing files: errors that name file and line; results that are whole or absent."""
 
+import codecs
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All objects of a JSON-lines file. Raises ValueError naming the file and the line that is none."""
+    """All objects of a JSON-lines file, with or without a byte order mark.
+
+    Raises ValueError naming the file and the line that is no object, no JSON, no UTF-8, nested beyond the parser's
+    stack, or holds a number too long to be read.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     rows = []
-    with path.open(encoding="utf-8") as lines:  # not splitlines(): model text may hold other line separators
+    with path.open("rb") as lines:  # bytes end lines at \n only: model text may hold other line separators
         for number, line in enumerate(lines, 1):
-            if not line.strip():
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not text.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(text.decode("utf-8"))
+            except RecursionError:
+                raise ValueError(f"{path}, line {number}: JSON nested too deeply") from None
+            except ValueError as error:  # what json.loads raises for syntax and digits, and decode for bad UTF-8
                 raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
@@ -28,22 +37,37 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def json_line(row: Mapping[str, Any]) -> str:
-    """One row as a line. Unpaired surrogates, which UTF-8 cannot hold, make the line fall back to escapes."""
-    line = json.dumps(row, ensure_ascii=False)
+def json_text(record: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON text of a record. Unpaired surrogates, which UTF-8 cannot hold, make it fall back to escapes.
+
+    Raises ValueError for NaN and infinities, which JSON does not have; what is missing is None.
+    """
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=indent)
     try:
-        line.encode()
+        text.encode()
     except UnicodeEncodeError:
-        line = json.dumps(row)
-    return line + "\n"
+        text = json.dumps(record, allow_nan=False, indent=indent)
+    return text
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """One row as a line, see `json_text`."""
+    return json_text(row) + "\n"
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it takes the place of `path` once the block has ended without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    yield temporary
+    temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -53,7 +77,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a JSON file, indented, whole or not at all."""
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(record, indent=2) + "\n")
 
 
 def replace_folder(new: Path, target: Path) -> None:

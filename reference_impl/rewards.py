@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.answers import equality, has_one_think_block, read_response
+from reference_impl.answers import equality, gold_text, has_one_think_block, read_response
 from reference_impl.tool_calls import Call, parse_tool_call, same_calls
 
 REWARD_CORRECT = 1.0
@@ -22,7 +22,7 @@ class Graded:
     well_formatted: bool
 
 
-def grade_math(response: str, gold: str, truncated: bool = False) -> Graded:
+def grade_math(response: str, gold: str | int | float, truncated: bool = False) -> Graded:
     """Reward of one math response (A.2).
 
     +1.0 for a correct final answer, however it is formatted; 0.0 for a wrong one in the right format (one
@@ -32,7 +32,7 @@ def grade_math(response: str, gold: str, truncated: bool = False) -> Graded:
     reading = read_response(response, truncated=truncated)
     if reading.answer is None:
         return Graded(REWARD_NO_ANSWER_IN_TIME if truncated else REWARD_BADLY_FORMATTED, False, False)
-    if equality(gold, reading.answer) == "equal":
+    if equality(gold_text(gold), reading.answer) == "equal":
         return Graded(REWARD_CORRECT, True, reading.well_formatted)
     return Graded(REWARD_WRONG if reading.well_formatted else REWARD_BADLY_FORMATTED, False, reading.well_formatted)
 
@@ -60,7 +60,7 @@ def _calls_after_thinking(response: str) -> list[Call] | None:
         return None
 
 
-def math_reward(response: str, gold: str, *, truncated: bool = False) -> float:
+def math_reward(response: str, gold: str | int | float, *, truncated: bool = False) -> float:
     """`grade_math` without the details: one of 1.0, 0.0, -0.1, -1.0."""
     return grade_math(response, gold, truncated).reward
 

@@ -1,6 +1,8 @@
 """Reading answers: extraction, format test, integers, bounded symbolic equality."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -37,6 +39,12 @@ BOXES = [
     (r"\boxed{", None),
     ("boxed{5}", None),
     (r"\box{5}", None),
+    (r"so $\boxed 5$", "5"),
+    (r"\boxed5.", "5"),
+    (r"\boxed -3/4", "-3/4"),
+    (r"\boxed{1}, no: \boxed 2", "2"),
+    (r"\boxed 2, no: \boxed{1}", "1"),
+    (r"put it in \boxed and stop", None),
     ("", None),
 ]
 
@@ -124,7 +132,10 @@ def test_format(text: str, good: bool) -> None:
         ("4 2", None),
         ("\u0664\u0662", None),
         ("--5", None),
-        ("1e3", None),
+        ("1e3", "1000"),
+        ("1.25E+2", "125"),
+        ("1.25e1", None),
+        ("1e-3", None),
         ("0x2a", None),
         ("42%", None),
         (r"42^\circ", None),
@@ -183,6 +194,26 @@ EQUAL = [
     ("2023!", "2023!"),
     (r"6 - 5i", "-5i+6"),
     (r"\{1, 2\}", r"\{2, 1\}"),
+    ("12", "x=12"),
+    ("12", r"\angle ABC = 12^\circ"),
+    ("12", "f(1,2) = 12"),
+    ("12", "5+7=12"),
+    ("12", "x = 6 + 6 = 12"),
+    ("1000", "x = 1,000"),
+    ("1000", r"x = 1{,}000"),
+    ("12", r"\sqrt[3]{1728}"),
+    ("6", r"\sum_{i=1}^3 i"),
+    ("6", r"S = \sum_{i=1}^3 i = 6"),
+    ("12", r"12 \mathrm{~cm}"),
+    ("12", "12 dollars"),
+    ("12", "12 km/h"),
+    ("12", r"12\ \text{square units}"),
+    ("204", r"\text{204 minutes}"),
+    (r"\text{204 minutes}", "204"),
+    ("1000", "1e3"),
+    (r"\text{Evelyn}", "Evelyn"),
+    ("Evelyn", r"\textbf{Evelyn}"),
+    (r"\text{(C)}", "C"),
 ]
 DIFFERENT = [
     ("42", "-42"),
@@ -200,6 +231,24 @@ DIFFERENT = [
     (r"\frac{1}{2}", "0.50001"),
     ("x^2", "x^3"),
     ("(1, 2)", "(2, 1)"),
+    ("12", r"\leq 12"),
+    ("12", "x < 12"),
+    ("12", r"\sim 12"),
+    ("12", r"\approx 12"),
+    ("12", r"\pm 12"),
+    ("12", "|12|"),
+    ("12", "[12]"),
+    ("12", r"\{12\}"),
+    ("3", "3,3"),
+    ("5", "4=5"),
+    ("12", "x=5, y=12"),
+    ("12", r"x=5 \text{ or } x=12"),
+    ("12", "12 million"),
+    ("12", "12 x"),
+    ("12", "12 or more"),
+    (r"12\text{ minutes}", "13"),
+    (r"$1$, $2$", r"1$, $3"),
+    ("A B", "(B)"),
 ]
 
 
@@ -214,6 +263,8 @@ def test_different(gold: str, answer: str) -> None:
 
 
 HOSTILE = {
+    "many equations": "=".join(["6+6"] * 100_000),
+    "number and blanks": "4" * 80 + " " * 1_000_000 + "!",
     "power tower": "9^{9^{9^9}}",
     "bare tower": "10^{10^{10}}",
     "power of a power": "(9^9999)^9999",
@@ -247,6 +298,36 @@ def test_hostile_answers_are_wrong(name: str) -> None:
 def test_a_stopped_comparison_does_not_harm_the_next_one() -> None:
     assert equivalence.symbolic_equality("42", "10^{10^{10}}") == "timeout"
     assert equivalence.symbolic_equality(r"\frac{1}{2}", "0.5") == "equal"
+
+
+def test_a_dead_worker_is_replaced() -> None:
+    assert equivalence.symbolic_equality("x+1", "1 + x") == "equal"
+    for worker in equivalence._POOL._free:
+        if worker._process is not None:
+            os.killpg(worker._process.pid, signal.SIGKILL)
+            worker._process.wait()
+    # As many questions as there are workers, and one more: each would meet a dead one.
+    for number in range(equivalence.WORKERS + 1):
+        assert equivalence.symbolic_equality(f"x+{number}+3", f"{number} + 3 + x") == "equal"
+
+
+def test_a_worker_that_talks_nonsense_is_replaced_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import sys\nprint('ready', flush=True)\nfor line in sys.stdin:\n    print('what?', flush=True)\n"
+    )
+    monkeypatch.setattr(equivalence, "_WORKER", script)
+    worker = equivalence._Worker()
+    starts = []
+    start = worker._start
+
+    def counted() -> "subprocess.Popen[bytes]":
+        starts.append(1)
+        return start()
+
+    monkeypatch.setattr(worker, "_start", counted)
+    assert worker.ask("1", "2") == "timeout"
+    assert len(starts) == 2 and worker._process is None
 
 
 def test_unreasonable_answers_are_not_even_compared() -> None:

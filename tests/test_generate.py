@@ -95,6 +95,25 @@ def test_every_sample_has_its_own_seed_whatever_the_batch(
     assert sample(fewer, FakeEngine(), tmp_path / "r") == [by_key[item, k] for item in ("q2", "q3") for k in (0, 1)]
 
 
+def test_a_question_is_rendered_once_for_all_its_samples(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered, tokenised = [], []
+
+    class CountingTokenizer(FakeTokenizer):
+        def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> Any:
+            rendered.append(messages[-1]["content"])
+            return super().apply_chat_template(messages, **options)
+
+    def counting_ids(tokenizer: Any, row: dict[str, Any]) -> tuple[int, ...]:
+        tokenised.append(row["question"])
+        return (1,)
+
+    monkeypatch.setattr(generate, "prompt_ids", counting_ids)
+    sample_task(plan, FakeEngine(), CountingTokenizer(), tmp_path / "p")  # type: ignore[arg-type]
+    assert rendered == tokenised == [f"problem {i}" for i in range(5)]
+
+
 def test_an_interrupted_evaluation_goes_on(plan: Plan, tmp_path: Path) -> None:
     whole = sample(plan, FakeEngine(), tmp_path / "whole")
     with pytest.raises(InterruptedError):
@@ -137,6 +156,16 @@ def test_evaluate_writes_whole_folders(plan: Plan, tmp_path: Path) -> None:
     assert summary["version"] == 3
     assert summary["accuracy"] == pytest.approx(sum(row["correct"] for row in rows) / 20)
     assert summary["mean_tokens"] == sum(row["tokens"] for row in rows) / 20
+
+
+def test_odd_ids_reach_the_table(tmp_path: Path) -> None:
+    row = {"task": "t", "item_id": "\ud800", "category": None, "sample": 0, "correct": True, "reason": "correct"}
+    write_jsonl(tmp_path / "in" / "t.jsonl", [{**row, "tokens": 1, "truncated": False}])
+    target = tmp_path / "seed0.parquet"
+    arguments = ["--samples", str(tmp_path / "in"), "--domain", "math", "--method", "grpo", "--seed", "0"]
+    score.main([*arguments, "--out", str(target)])
+    assert list(pd.read_parquet(target)["item_id"]) == ["\\ud800"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
 
 
 def test_score_table(plan: Plan, tmp_path: Path) -> None:

@@ -35,6 +35,19 @@ from reference_impl.files import read_jsonl
         ("I take A, or rather D because", None, 3, 3),
         ("<think>The answer is (A)</think>The answer is (D)", None, 3, 3),
         (r"The answer is (D). \boxed{4}", 4, 3, 4),
+        ("9", None, None, 9),
+        ("(9).", None, None, 9),
+        ("c", None, None, 2),
+        ("The answer is (3)", None, None, 3),
+        ("I think the answer is 3.", None, 8, 3),
+        ("The answer is 3.5", None, None, None),
+        ("The answer is 12 m. So B", None, 1, 1),
+        ("The answer is 12. Answer: B", None, 1, 1),
+        (r"x=\boxed{25}. The answer is (D).", 25, 3, 3),
+        (r"The answer is (A)? No. \boxed{2}. The answer is (D).", 2, 0, 3),
+        (r"\boxed{c}", None, None, 2),
+        (r"\boxed{\text{c}}", None, None, 2),
+        (r"\boxed{ion}", None, None, None),
         ("", None, None, None),
         ("none", None, None, None),
     ],
@@ -55,12 +68,15 @@ def test_long_texts_are_read(text: str) -> None:
     assert read_choice(text, "any") in {None, 0}
 
 
-@pytest.mark.parametrize(("answer", "index"), [(0, 0), ("0", 0), ("A", 0), ("j", 9), (" D ", 3)])
-def test_index_of(answer: str | int, index: int) -> None:
+@pytest.mark.parametrize(
+    ("answer", "index"),
+    [(0, 0), ("0", 0), ("A", 0), ("j", 9), (" D ", 3), (5.0, 5), ("5.0", 5), ("(F)", 5), ("(5)", 5)],
+)
+def test_index_of(answer: str | int | float, index: int) -> None:
     assert index_of(answer, 10) == index
 
 
-@pytest.mark.parametrize("answer", [10, -1, "K", "", "AB", "3.0"])
+@pytest.mark.parametrize("answer", [10, -1, "K", "", "AB", "3.5", 3.5, True, "9" * 5000])
 def test_index_of_what_is_no_option(answer: str | int) -> None:
     with pytest.raises(ValueError, match="not one of 10 options"):
         index_of(answer, 10)
@@ -81,4 +97,6 @@ def test_official_letters(reference_data: Path) -> None:
     letters = [None if index is None else "ABCDEFGHIJ"[index] for index in read]
     unread = [letter for mine, letter in zip(letters, given, strict=True) if mine is None]
     assert unread == ["G"] * 70
+    either = [read_choice(row["response_llama31_8b_instruct_5shot"], "any") for row in rows]
+    assert either == read
     assert [x for x in letters if x] == [y for x, y in zip(letters, given, strict=True) if x]

@@ -38,6 +38,17 @@ def test_math_reward(response: str, truncated: bool, reward: float) -> None:
     assert math_reward(response, "42", truncated=truncated) == reward
 
 
+@pytest.mark.parametrize("gold", [42, 42.0, "42"])
+def test_golds_may_be_numbers(gold: str | int | float) -> None:
+    assert math_reward(r"<think>a</think>\boxed{42}", gold) == 1.0
+    assert math_reward(r"<think>a</think>\boxed{43}", gold) == 0.0
+
+
+def test_a_gold_that_is_no_answer() -> None:
+    with pytest.raises(ValueError, match="a gold answer must be text or a number, got True"):
+        math_reward(r"\boxed{1}", True)
+
+
 @pytest.mark.parametrize(("response", "truncated", "reward"), MATH)
 def test_grade_math_agrees_with_the_reward(response: str, truncated: bool, reward: float) -> None:
     graded = REWARDS["math"](response, "42", truncated)

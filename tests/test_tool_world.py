@@ -183,7 +183,7 @@ def test_bfcl_checker_accepts_golds_and_rejects_others() -> None:
 def official_problem(category: str, question: Row, calls: list[Row], answer: Row) -> str | None:
     """What BFCL's checker says about calls written as a response; None if they are right."""
     read = bfcl.read_calls(f"<think>x</think>\n<tool_call>{json.dumps(calls)}</tool_call>")
-    return bfcl.check(category, question["function"], read, answer["ground_truth"])
+    return bfcl.check(category, question["function"], read.calls, answer["ground_truth"])
 
 
 def test_chance_level_is_below_three_percent() -> None:
