@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from evaluation import bfcl, mmlu_pro
-from reference_impl.answers import equality, has_one_think_block, read_response
+from reference_impl.answers import equality, has_one_think_block, hash_marked, read_response
 from reference_impl.equivalence import WORKERS
 from reference_impl.judge import JUDGE_FAILED, JUDGED, Judge, Rubric, answer_to_judge
 
@@ -122,9 +122,12 @@ def grade(sample: Sample, reference: Reference, judge: Judge | None = None) -> V
 
 
 def grade_math(sample: Sample, reference: MathReference) -> Verdict:
-    """Last box after the think block against the gold: integers exactly, the rest by math-verify."""
+    """Last box after the think block against the gold: integers exactly, the rest by math-verify.
+
+    Without a box, a line ``#### 42``, GSM8K's own form of a final answer, is read. Rewards know the box only.
+    """
     text = _text(sample)
-    answer = read_response(text, truncated=sample.truncated).answer
+    answer = read_response(text, truncated=sample.truncated).answer or hash_marked(text, truncated=sample.truncated)
     if not answer:
         return _unanswered(sample, text)
     outcome = equality(reference.gold, answer)

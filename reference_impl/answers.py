@@ -86,6 +86,13 @@ def read_response(response: str, *, truncated: bool = False) -> Reading:
     return Reading(None if tail is None else last_boxed(tail), is_well_formatted(response))
 
 
+def hash_marked(response: str, *, truncated: bool = False) -> str | None:
+    """The rest of the last line that starts with ``####`` after the think block; None where there is none."""
+    tail = after_think(response, truncated=truncated)
+    marked = [line[4:].strip() for line in (tail or "").split("\n") if line.startswith("####")]
+    return marked[-1] or None if marked else None
+
+
 def is_well_formatted(response: str) -> bool:
     """Exactly one <think>…</think>, then a box after it (A.2: "reasoning ending with a boxed answer")."""
     return has_one_think_block(response) and last_boxed(response.partition(_CLOSE)[2]) is not None

@@ -117,3 +117,18 @@ def test_published_verdicts(reference_data: Path, file: str, correct: int, given
         if mine != theirs
     ]
     assert differing == ([("10{,}000", True, False)] if correct != given else [])
+
+
+@pytest.mark.parametrize(
+    ("response", "correct", "extracted"),
+    [
+        ("So 6*7 = 42.\n#### 42", True, "42"),
+        ("First #### 41 in a line\n#### 41\n#### 1,042\n", False, "1,042"),
+        ("#### 41\nno: \\boxed{42}", True, "42"),  # the box goes first, wherever it stands
+        ("<think>\n#### 42\n</think>\nno answer", False, None),
+        ("####", False, None),
+    ],
+)
+def test_gsm8k_final_answer(response: str, correct: bool, extracted: str | None) -> None:
+    verdict = grade(Sample(response), MATH)
+    assert (verdict.correct, verdict.extracted) == (correct, extracted)
