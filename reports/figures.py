@@ -8,7 +8,6 @@ paper's axis; its own steps stand on a second axis.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reference_impl.files import write_text
+from reference_impl.files import whole_file, write_text
 from reports.curves import Curve, training_curve, validation_curve
 from reports.inputs import ROOT, Results, experiment, load_yaml, open_results, parser, run_command
 from reports.style import RC, label, look
@@ -264,9 +263,10 @@ def save(figure: Figure, path: Path) -> None:
     same bytes.
     """
     kind = path.suffix[1:]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    figure.savefig(temporary, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        figure.savefig(
+            temporary, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else {"Software": None}
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
