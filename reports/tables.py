@@ -156,12 +156,28 @@ def _notes(
         more = f" (and {len(hard) - NAMED} more above {UNREADABLE_NOTE:.0%})" if len(hard) > NAMED else ""
         named = "; ".join(text for _, text in hard[:NAMED])
         notes.append(f"Most answers that the grader could not read, for their format or length: {named}{more}.")
+    for domain in dict.fromkeys(column.selection.domain for column in columns):
+        if same := _identical_answers(results, methods, domain):
+            notes.append(
+                f"Answer for answer the same in the {domain} domain: {'; '.join(same)}. They are one checkpoint, or "
+                "runs from one checkpoint: validation chose the same for both."
+            )
     if any(cell.implied for row in cells for cell in row):
         notes.append("†: printed so, but the paper's own averages imply the value in parentheses.")
     absent = [row["label"] for row in published_table(table) if not row["method"]]
     if absent:
         notes.append(f"Rows of the paper without a run here: {', '.join(absent)}.")
     return notes
+
+
+def _identical_answers(results: Results, methods: Sequence[str], domain: str) -> list[str]:
+    """Groups of methods whose every stored answer has the same verdict and length, as ``A = B``."""
+    groups: dict[str, list[str]] = {}
+    for method in methods:
+        if domain in results.decl.method_domains(method):
+            samples = results.scores(domain, method)[["seed", "task", "item_id", "sample", "correct", "tokens"]]
+            groups.setdefault(samples.to_csv(index=False), []).append(label(results.decl, method))
+    return [" = ".join(group) for group in groups.values() if len(group) > 1]
 
 
 def build(results: Results, table: str, unit: str) -> Table:

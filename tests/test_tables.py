@@ -74,6 +74,15 @@ def test_unreadable_answers_are_named_under_the_table(bfcl: Results) -> None:
     assert "GRPO (Pure RL) on sandbox-bfcl non-live 100%" in " ".join(TABLES["table1"](bfcl).notes)
 
 
+def test_methods_with_the_same_answers_are_named_under_the_table(tmp_path: Path) -> None:
+    rows = bfcl_rows("simple_python", 3, 1)
+    for method, own in {"sft_light": rows, "sft_best": rows, "grpo": bfcl_rows("simple_python", 2, 2)}.items():
+        write_scores(tmp_path / f"scores/tool/{method}/seed0.parquet", own)
+    results = small(tmp_path, "table1", ["tool"], ["sft_light", "sft_best", "grpo"])
+    notes = [note for note in build(results, "table1", "accuracy, %").notes if "the same" in note]
+    assert len(notes) == 1 and "tool domain: SFT-light = SFT-best. " in notes[0]
+
+
 def test_two_seeds_share_a_cell(tmp_path: Path) -> None:
     for seed, right in ((0, 4), (1, 2)):
         write_scores(tmp_path / f"scores/tool/grpo/seed{seed}.parquet", bfcl_rows("live_simple", right, 4 - right))
