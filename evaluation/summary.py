@@ -16,6 +16,7 @@ from evaluation.statistics import (
     minimum_detectable_difference,
     pass_at_k,
     question_matrix,
+    variance_components,
 )
 from reference_impl.judge import JUDGE_FAILED
 
@@ -35,7 +36,7 @@ def summarise(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         no score), over the samples that the judge did score, and judge_failure_rate;
         averages: BFCL's live and non-live ones, weighted by instance (B.8); questions, samples;
         minimum_detectable_difference, see `_detectable`; pass_at_k (not with a judge): for k = 1 and k = the fewest
-        samples of a question; format_failure_rate, truncation_rate; reasons: counts; categories: accuracy of each;
+        samples of a question; variance (likewise), see `_variance`; format_failure_rate, truncation_rate; reasons: counts; categories: accuracy of each;
         mean_tokens, where lengths are known. What cannot be known, such as the standard error of one question, is
         None. Raises ValueError without samples.
     """
@@ -58,7 +59,7 @@ def summarise(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "high": estimate.high,
         "questions": estimate.questions,
         "minimum_detectable_difference": _detectable(estimate),
-        **({} if judged else {"pass_at_k": _pass_at(scored)}),
+        **({} if judged else {"pass_at_k": _pass_at(scored), "variance": _variance(scored)}),
         **_failures(samples, judged),
     }
     if strata is not None:
@@ -80,16 +81,32 @@ def _ascii(item_id: str | int) -> str:
     return json.dumps(str(item_id))
 
 
-def _pass_at(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Unbiased pass@k, the mean over questions, for k = 1 and k = the fewest samples of a question."""
-    verdicts = defaultdict(list)
+def _by_question(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[bool]]:
+    """Every question's verdicts."""
+    verdicts: dict[str, list[bool]] = defaultdict(list)
     for row in samples:
         verdicts[_ascii(row["item_id"])].append(bool(row["correct"]))
+    return verdicts
+
+
+def _pass_at(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Unbiased pass@k, the mean over questions, for k = 1 and k = the fewest samples of a question."""
+    verdicts = _by_question(samples)
     most = min(map(len, verdicts.values()))
     return {
         str(k): sum(pass_at_k(len(given), sum(given), k) for given in verdicts.values()) / len(verdicts)
         for k in sorted({1, most})
     }
+
+
+def _variance(samples: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Variance of a single answer between questions and within one; None unless every question has two samples."""
+    verdicts = _by_question(samples)
+    counts = [len(given) for given in verdicts.values()]
+    if len(counts) < 2 or min(counts) < 2:
+        return None
+    between, within = variance_components([sum(given) for given in verdicts.values()], counts)
+    return {"between_questions": between, "within_question": within}
 
 
 def _detectable(estimate: Estimate) -> float | None:

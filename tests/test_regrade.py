@@ -203,8 +203,10 @@ def test_pass_at_k_and_what_can_be_detected(tmp_path: Path, capsys: pytest.Captu
     # Question means 1/4, 3/4, 0: variance (10 x (1/144 + 25/144 + 16/144)) / 29 = 420/144/29 = 0.100575; two methods
     # of that spread: sqrt(0.201149) = 0.448497, times the 0.5292 of a paired t test of 30 with power 0.8.
     assert summary["minimum_detectable_difference"] == pytest.approx(0.5292 * 0.448497, abs=1e-4)
+    # Within a question c (4 - c) / (4 x 3): 1/4, 1/4, 0, mean 1/6; between: 0.100575 - (1/6) / 4 = 0.058908.
+    assert summary["variance"] == pytest.approx({"between_questions": 0.058908, "within_question": 1 / 6}, abs=1e-5)
     _, summary = run(tmp_path, capsys, rows[::4], "--task", "math")
-    assert set(summary["pass_at_k"]) == {"1"}
+    assert set(summary["pass_at_k"]) == {"1"} and summary["variance"] is None
     _, summary = run(tmp_path, capsys, rows[:8], "--task", "math")
     assert summary["minimum_detectable_difference"] is None  # two questions tell nothing below 1
 
