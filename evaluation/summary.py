@@ -36,9 +36,9 @@ def summarise(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         no score), over the samples that the judge did score, and judge_failure_rate;
         averages: BFCL's live and non-live ones, weighted by instance (B.8); questions, samples;
         minimum_detectable_difference, see `_detectable`; pass_at_k (not with a judge): for k = 1 and k = the fewest
-        samples of a question; variance (likewise), see `_variance`; format_failure_rate, truncation_rate; reasons: counts; categories: accuracy of each;
-        mean_tokens, where lengths are known. What cannot be known, such as the standard error of one question, is
-        None. Raises ValueError without samples.
+        samples of a question; variance (likewise), see `_variance`; format_failure_rate, truncation_rate; reasons:
+        counts; categories: accuracy of each; mean_tokens, where lengths are known. What cannot be known, such as the
+        standard error of one question, is None. Raises ValueError without samples.
     """
     judged = any("score" in row for row in samples)
     scored = [row for row in samples if not judged or row["score"] is not None]
