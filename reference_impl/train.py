@@ -71,12 +71,12 @@ def input_hashes(policy: Path, data_folder: Path) -> dict[str, Any]:
 
 def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tuple[Trainer, dict[str, Any]]:
     """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
+    build_objective(config)
     data = load_data(data_folder, config)
     hashes = input_hashes(policy, data_folder)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
     strategy = TorchStrategy.from_checkpoint(policy, config)
-    build_objective(config)
     out.mkdir(parents=True, exist_ok=True)
     return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
 

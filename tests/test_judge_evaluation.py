@@ -17,6 +17,7 @@ from reference_impl.judge import JUDGE_FAILED, JUDGED, LocalJudge, parse_rubric
 from reference_impl.prompts import render
 from tests.judge_server import Handler, answer_of, serve, verdicts
 from tests.test_generate import FakeEngine, FakeTokenizer
+from tests.test_regrade import run
 
 RUBRIC: list[dict[str, Any]] = [
     {"description": "Names CT", "title": "Modality", "weight": 5, "keywords": ["CT"]},
@@ -30,15 +31,6 @@ ROWS = [
     {"item_id": "b", "sample": 0, "response": "X-ray", "gold": GOLD},
     {"item_id": "b", "sample": 1, "response": "<think>CT", "gold": GOLD, "truncated": True},
 ]
-
-
-def run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], *arguments: str
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    write_jsonl(source, rows)
-    regrade.main([str(source), "--out", str(out), *arguments])
-    return read_jsonl(out), json.loads(capsys.readouterr().out)
 
 
 def test_local_judge_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,10 +19,10 @@ SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
 EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
 REGRADED = f"{RESULTS}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
 
-# Jobs call the Python that runs Snakemake, whether or not its environment is activated.
 # Jobs run side by side with one thread each: spinning threads beside another busy process cost a factor of 40.
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}.items():
     os.environ.setdefault(name, value)
+# Jobs call the Python that runs Snakemake, whether or not its environment is activated.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 

@@ -74,7 +74,7 @@ def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: dict[s
 def accumulate_gradients(model: Qwen2ForCausalLM, ids_BT: torch.Tensor, labels_BT: torch.Tensor) -> float:
     """Add the gradients of the batch's token-mean loss, a few sequences at a time; returns the loss.
 
-    Pieces that fit a core's cache take half the time of the whole batch at once.
+    Pieces that fit a core's cache are faster than the whole batch at once.
     """
     denominator = (labels_BT[:, 1:] != IGNORE).sum()
     rows = max(1, CACHE_TOKENS // ids_BT.shape[1])
