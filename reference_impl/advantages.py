@@ -1,14 +1,15 @@
 """Group-relative advantages of GRPO (Section 2, below Eq. 2).
 
-`P` prompts, `G` rollouts of each (the paper's K = 8), `rewards_PG[p, g]` the reward of rollout g of prompt p.
+`P` prompts, `G` rollouts of each (the paper's K = 8), `rewards_PG[p, g]` the reward of rollout g of prompt p. In a
+mixed group (LUFFY, SRFT) some columns are an expert's responses: they count in the statistics like any other.
 """
 
 import torch
 from torch import Tensor
 
 
-def group_advantages(rewards_PG: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """A = (R - mean(R)) / (std(R) + eps) within each prompt's group.
+def group_advantages(rewards_PG: Tensor, *, eps: float = 1e-6, normalise: bool = True) -> Tensor:
+    """A = (R - mean(R)) / (std(R) + eps) within each prompt's group; A = R - mean(R) without `normalise`.
 
     The paper does not say which standard deviation: this is the unbiased one (divisor G - 1), with eps_z =
     1e-6. A group whose rewards are all equal gets exact zeros; without that rule the rounding error of the
@@ -18,6 +19,8 @@ def group_advantages(rewards_PG: Tensor, *, eps: float = 1e-6) -> Tensor:
         rewards_PG: finite rewards, shape (P, G) with G >= 2; integers and low precision are computed in
             float32.
         eps: epsilon_z, >= 0.
+        normalise: False leaves out the division by the standard deviation, and with it eps: Dr. GRPO (Liu et al.
+            2025) and LUFFY's own setting.
 
     Returns:
         Advantages, shape (P, G), without gradient.
@@ -31,8 +34,8 @@ def group_advantages(rewards_PG: Tensor, *, eps: float = 1e-6) -> Tensor:
     rewards = rewards_PG.detach().to(torch.promote_types(rewards_PG.dtype, torch.float32))
     equal_P = _zero_variance_P(rewards_PG)
     centred = rewards - rewards.mean(dim=1, keepdim=True)
-    std = rewards.std(dim=1, correction=1, keepdim=True)
-    return torch.where(equal_P[:, None], 0.0, centred / (std + eps))
+    scale = rewards.std(dim=1, correction=1, keepdim=True) + eps if normalise else 1.0
+    return torch.where(equal_P[:, None], 0.0, centred / scale)
 
 
 def zero_variance_share(rewards_PG: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""CHORD's losses (Eq. 1, 2, 3 and 6) as pure functions of log-probabilities.
+"""CHORD's losses (Eq. 1, 2, 3 and 6) and its baselines' as pure functions of log-probabilities.
 
 Nothing here knows of a model, a tokenizer, a configuration or a process group. Shapes are in the names: `B`
 sequences, `T` tokens, so `logprobs_BT[b, t]` is log pi_theta of token t of sequence b, in nats.
@@ -46,7 +46,8 @@ def sft_loss(
     Args:
         logprobs_BT: log pi_theta(y*_t) of the expert tokens, shape (B, T), differentiable.
         mask_BT: 1 on expert tokens, 0 on prompt and padding, shape (B, T).
-        weights_BT: phi, shape (B, T); detached here whatever the caller did. None is phi = 1, i.e. Eq. 1.
+        weights_BT: phi, shape (B, T); detached here whatever the caller did. None is phi = 1, i.e. Eq. 1. A
+            negative weight makes its token less likely (see `response_weights.signed_weights_BT`).
         denom: number of expert tokens in the whole global batch, > 0.
 
     Returns:
@@ -100,6 +101,50 @@ def grpo_loss(
     low, high = _clip_range(clip_eps)
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
     return -surrogate.sum() / _positive(denom)
+
+
+def demonstration_loss(
+    logprobs_BT: Tensor,
+    advantages_B: Tensor,
+    mask_BT: Tensor,
+    *,
+    shaping: float | None,
+    denom: float | Tensor,
+) -> Tensor:
+    """Policy-gradient loss of an expert's response inside a group of rollouts: LUFFY's and SRFT's off-policy term.
+
+        L = -(1 / denom) * sum over valid (b, t) of A_b f(p_bt),   p = exp(logprobs)
+        f(p) = p / (p + shaping)   LUFFY's policy shaping (Yan et al. 2025), shaping = 0.1
+        f(p) = p                   without shaping (SRFT, Fu et al. 2025)
+
+    It is the ratio of Eq. 2 with the expert's probability taken as 1, so r = p / 1, and no clip. The gradient
+    goes *through* f: d f / d logp = p * shaping / (p + shaping)^2, or p. Shaping lifts that of unlikely tokens:
+    for p << shaping it is p / shaping. Value and gradient are 0 at p = 0.
+
+    Args:
+        logprobs_BT: log pi_theta of the expert tokens, shape (B, T), differentiable.
+        advantages_B: A of each response among its group, the rollouts and itself, shape (B,); detached here.
+        mask_BT: 1 on expert tokens, 0 on prompt and padding, shape (B, T).
+        shaping: gamma of LUFFY, finite and > 0; None is f(p) = p.
+        denom: the number of tokens that this term is a mean over, of the whole global batch, > 0.
+
+    Returns:
+        0-d tensor: this call's share of the loss.
+
+    Raises:
+        ValueError: shapes differ, shaping is not finite and > 0, or denom is not a finite positive number.
+    """
+    mask = _valid_mask(logprobs_BT, mask_BT)
+    advantages = _advantages_of_tokens(advantages_B, mask)
+    logprobs = _select(logprobs_BT, mask)
+    if shaping is None:
+        shaped = logprobs.exp()
+    elif 0 < shaping < math.inf:
+        # p / (p + g) = 1 / (1 + g / p): as a sigmoid of log p - log g it has no 0 / 0 and no exp that overflows.
+        shaped = torch.sigmoid(logprobs - math.log(shaping))
+    else:
+        raise ValueError(f"shaping is {shaping!r}; allowed: finite and > 0, or None")
+    return -(shaped * advantages).sum() / _positive(denom)
 
 
 def chord_loss(grpo: Tensor | None, sft: Tensor | None, mu: float) -> Tensor:
@@ -169,13 +214,17 @@ def _ratio_and_advantages(
 ) -> tuple[Tensor, Tensor]:
     """r and A of every token for Eq. 2, each (B, T); at masked positions r = 1 and A = 0, so r A = 0."""
     mask = _valid_mask(logprobs_BT, mask_BT)
-    if advantages_B.shape != logprobs_BT.shape[:1]:
+    advantages = _advantages_of_tokens(advantages_B, mask)
+    return _log_ratio(logprobs_BT, old_logprobs_BT, mask).exp(), advantages
+
+
+def _advantages_of_tokens(advantages_B: Tensor, mask: Tensor) -> Tensor:
+    """The advantage of every token's sequence, shape (B, T): 0 at masked positions."""
+    if advantages_B.shape != mask.shape[:1]:
         raise ValueError(
-            f"advantages_B has shape {tuple(advantages_B.shape)}; allowed: one per sequence, "
-            f"{tuple(logprobs_BT.shape[:1])}"
+            f"advantages_B has shape {tuple(advantages_B.shape)}; allowed: one per sequence, {tuple(mask.shape[:1])}"
         )
-    ratio = _log_ratio(logprobs_BT, old_logprobs_BT, mask).exp()
-    return ratio, _select(advantages_B.detach()[:, None].expand_as(mask), mask)
+    return _select(advantages_B.detach()[:, None].expand_as(mask), mask)
 
 
 def _log_ratio(logprobs_BT: Tensor, old_logprobs_BT: Tensor, mask: Tensor) -> Tensor:

@@ -64,6 +64,15 @@ def test_impossible_tokens() -> None:
     assert sft_loss(logp, torch.ones(1, 2), denom=2).item() == math.inf
 
 
+def test_a_negative_weight_pushes_its_token_down() -> None:
+    # Weights 1/2 and -1 on p = 1/2 and 1/4: -(0.5 * -ln 2 - 1 * -2 ln 2) / 2 = -0.75 ln 2; gradient -phi / 2.
+    logp = row(0.5, 0.25).log().requires_grad_()
+    loss = sft_loss(logp, torch.ones(1, 2), weights_BT=row(0.5, -1.0), denom=2)
+    loss.backward()
+    assert loss.item() == pytest.approx(-0.75 * LN2, rel=1e-12)
+    torch.testing.assert_close(logp.grad, row(-0.25, 0.5))
+
+
 # --- Eq. 2
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_impl.losses import approx_kl, chord_loss, clip_fraction, grpo_loss, sft_loss
+from reference_impl.losses import approx_kl, chord_loss, clip_fraction, demonstration_loss, grpo_loss, sft_loss
 from tests.loss_batches import Batch
 
 EPS = 0.2
@@ -15,14 +15,17 @@ EPS = 0.2
 
 
 def losses_and_gradients(batch: Batch, mask: Tensor) -> list[Tensor]:
-    """Values and gradients of both losses, and the values of both logged quantities, of one batch."""
+    """Values and gradients of every loss, and the values of both logged quantities, of one batch."""
     results = []
-    for loss in ("sft", "grpo"):
+    for loss in ("sft", "grpo", "shaped demonstration", "demonstration"):
         logp = batch.logp.clone().requires_grad_()
         if loss == "sft":
             total = sft_loss(logp, mask, weights_BT=batch.weights, denom=batch.count)
-        else:
+        elif loss == "grpo":
             total = grpo_loss(logp, batch.old, batch.advantages, mask, clip_eps=EPS, denom=batch.count)
+        else:
+            shaping = 0.1 if loss == "shaped demonstration" else None
+            total = demonstration_loss(logp, batch.advantages, mask, shaping=shaping, denom=batch.count)
         total.backward()
         assert logp.grad is not None
         results += [total.detach(), logp.grad]
@@ -78,6 +81,9 @@ def test_nan_at_a_valid_position_stays_visible() -> None:
     assert sft_loss(batch.logp, batch.mask, denom=batch.count).isnan()
     assert sft_loss(batch.logp, batch.mask, weights_BT=batch.weights, denom=batch.count).isnan()
     assert grpo_loss(batch.logp, batch.old, batch.advantages, batch.mask, clip_eps=EPS, denom=batch.count).isnan()
+    for shaping in (0.1, None):
+        arguments = (batch.logp, batch.advantages, batch.mask)
+        assert demonstration_loss(*arguments, shaping=shaping, denom=batch.count).isnan()
 
 
 # --- accumulation
@@ -98,7 +104,8 @@ def test_accumulated_gradient_does_not_depend_on_the_split(split: int) -> None:
             denom = mask.sum() * math.ceil(8 / micro_batch) if per_micro_batch_means else batch.count
             sft = sft_loss(logp, mask, weights_BT=batch.weights[i], denom=denom)
             grpo = grpo_loss(logp, batch.old[i], batch.advantages[i], mask, clip_eps=EPS, denom=denom)
-            chord_loss(grpo, sft, 0.3).backward()
+            expert = demonstration_loss(logp, batch.advantages[i], mask, shaping=0.1, denom=denom)
+            (chord_loss(grpo, sft, 0.3) + expert).backward()
         assert parameters.grad is not None
         return parameters.grad
 
@@ -122,3 +129,7 @@ def test_low_precision_is_summed_in_float32() -> None:
     old = torch.full_like(logp, -(2.0**-6))
     loss = grpo_loss(logp, old, torch.ones(1), mask, clip_eps=EPS, denom=4095)
     assert loss.dtype == torch.float32 and loss.item() == pytest.approx(-math.exp(2.0**-7), rel=1e-6)
+    # f(p) = p / (p + 0.1) at p = exp(-2^-7) = 0.99222: 0.90845 (bfloat16 has 0.90625 and 0.91016).
+    shaped = 0.9922179382602435 / 1.0922179382602435
+    loss = demonstration_loss(logp, torch.ones(1), mask, shaping=0.1, denom=4095)
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(-shaped, rel=1e-6)
