@@ -6,6 +6,9 @@ missing, and its files are those of an uninterrupted one.
 
     python -m evaluation.generate --checkpoint DIR --domain math --method chord_phi --scale mini --seed 0 \\
         --benchmarks results/mini/benchmarks --out results/mini/evaluations/math/chord_phi/seed0
+
+The judge of a judged task is the one that the scale declares for the domain; options of the command line replace its
+settings.
 """
 
 import argparse
@@ -202,7 +205,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.generate", description=__doc__.split("\n\n")[0])
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder that AutoModelForCausalLM can load")
-    parser.add_argument("--domain", required=True, help="whose tasks: math, tool")
+    parser.add_argument("--domain", required=True, help="whose tasks: math, tool, medicine")
     parser.add_argument("--method", required=True, help="method that made the checkpoint (for messages)")
     parser.add_argument("--scale", required=True, help="scale that lists the tasks and token limits")
     parser.add_argument("--seed", type=int, required=True, help="training seed of the checkpoint (for messages)")
@@ -225,9 +228,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     try:
         plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
-        judge = judge_for([plan.task for plan in plans], arguments)
-        plans = [replace(plan, judge=judge) for plan in plans]
         scale = load_scale(arguments.scale)
+        judge = judge_for([plan.task for plan in plans], arguments, scale.domains[arguments.domain].judge)
+        plans = [replace(plan, judge=judge) for plan in plans]
         engine, tokenizer = load_engine(scale.engine, arguments.checkpoint, scale.rollout_batch)
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -1,34 +1,38 @@
 """The judge of a command line: which one, where it is, and what it may cost."""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from evaluation.tasks import Task
-from reference_impl.config import choose
-from reference_impl.judge import JUDGE_FAILED, Judge, LocalJudge
-from reference_impl.judge_cache import VerdictCache
-from reference_impl.judge_cost import Prices
-from reference_impl.judge_http import HttpJudge
-from reference_impl.judge_transport import Endpoint
+from reference_impl.judge import JUDGE_FAILED, Judge
+from reference_impl.judge_config import DEFAULT_CACHE, KEY_VARIABLE, PAPER_MODEL, SETTINGS, build_judge
 
-JUDGES = ("local", "http")
-KEY_VARIABLE = "CHORD_JUDGE_API_KEY"
-# B.4: "We use Qwen3-30B-3A-Instruct as the judge model"; its full name as in the authors' Trinity-RFT documentation.
-PAPER_MODEL = "Qwen/Qwen3-30B-A3B-Instruct-2507"
+OPTION_SETTINGS = {
+    "judge": "kind",
+    "judge_noise": "noise",
+    "judge_url": "url",
+    "judge_model": "model",
+    "judge_cache": "cache",
+    "judge_concurrency": "concurrency",
+    "judge_timeout": "timeout_s",
+    "judge_prices": "prices",
+    "judge_budget": "budget",
+}
+"""Option of the command line → setting of `build_judge`."""
 
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of a command that can grade with a judge."""
     group = parser.add_argument_group("judge", f"for tasks of kind judge; an API key is read from {KEY_VARIABLE}")
-    group.add_argument("--judge", choices=JUDGES, help="patterns and keywords of the rubric, or a language model")
+    group.add_argument(
+        "--judge", choices=tuple(SETTINGS), help="patterns and keywords of the rubric, or a language model"
+    )
     group.add_argument("--judge-noise", type=float, metavar="P", help="local: share of verdicts turned over (0)")
     group.add_argument("--judge-url", help="http: an OpenAI-compatible endpoint, such as http://localhost:8000/v1")
     group.add_argument("--judge-model", help=f"http: the model to ask for (the paper's: {PAPER_MODEL})")
-    group.add_argument("--judge-cache", type=Path, help="http: file that keeps verdicts (judge-verdicts.sqlite)")
+    group.add_argument("--judge-cache", help=f"http: file that keeps verdicts ({DEFAULT_CACHE})")
     group.add_argument("--judge-concurrency", type=int, metavar="N", help="http: most requests at once (8)")
     group.add_argument("--judge-timeout", type=float, metavar="SECONDS", help="http: limit of one request (120)")
     group.add_argument(
@@ -37,57 +41,30 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--judge-budget", type=float, help="http: limit of the cost; no call is made that could pass it")
 
 
-def judge_for(tasks: Sequence[Task], arguments: argparse.Namespace) -> Judge | None:
+def judge_for(
+    tasks: Sequence[Task], arguments: argparse.Namespace, declared: Mapping[str, Any] | None = None
+) -> Judge | None:
     """The judge for the tasks of kind judge; None where there are none.
 
+    declared: a scale's settings for `build_judge`, each of which an option replaces; another kind replaces them all.
     Raises ValueError for a missing judge, and for options that do not go together.
     """
     judged = [task for task in tasks if task.kind == "judge"]
-    given = {name for name, value in vars(arguments).items() if name.startswith("judge") and value is not None}
+    options = {name: value for name, value in vars(arguments).items() if name in OPTION_SETTINGS and value is not None}
     if not judged:
-        if given:
-            raise ValueError(f"{_flags(given)} without a task of kind judge: {', '.join(task.name for task in tasks)}")
+        if options:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+            raise ValueError(f"{flags} without a task of kind judge: {', '.join(task.name for task in tasks)}")
         return None
-    if arguments.judge is None:
-        raise ValueError(f"{judged[0].name} needs a judge: --judge {' or --judge '.join(JUDGES)}")
-    choose("judge", arguments.judge, JUDGES, "--judge")
+    given = {OPTION_SETTINGS[name]: value for name, value in options.items()}
+    settings = dict(declared or {})
+    settings = given if given.get("kind", settings.get("kind")) != settings.get("kind") else settings | given
+    if "kind" not in settings:
+        raise ValueError(f"{judged[0].name} needs a judge: --judge {' or --judge '.join(SETTINGS)}")
     aggregations = {task.aggregation for task in judged}
     if len(aggregations) > 1:
         raise ValueError(f"tasks of different aggregation need a run each: {', '.join(task.name for task in judged)}")
-    (aggregation,) = aggregations
-    if arguments.judge == "local":
-        foreign = given - {"judge", "judge_noise"}
-        if foreign:
-            raise ValueError(f"{_flags(foreign)}: not for --judge local")
-        if aggregation != "explicit":
-            raise ValueError(f"{judged[0].name} asks for one rating, which only --judge http gives")
-        return LocalJudge(arguments.judge_noise or 0.0)
-    if "judge_noise" in given:
-        raise ValueError("--judge-noise: not for --judge http")
-    return _http_judge(arguments, aggregation)
-
-
-def _http_judge(arguments: argparse.Namespace, aggregation: str) -> HttpJudge:
-    if arguments.judge_url is None:
-        raise ValueError("--judge http needs --judge-url, such as http://localhost:8000/v1")
-    prompt, completion = arguments.judge_prices or (0.0, 0.0)
-    endpoint = Endpoint(
-        arguments.judge_url,
-        arguments.judge_model or PAPER_MODEL,
-        os.environ.get(KEY_VARIABLE),
-        timeout_s=120.0 if arguments.judge_timeout is None else arguments.judge_timeout,
-    )
-    return HttpJudge(
-        endpoint,
-        cache=VerdictCache(arguments.judge_cache or Path("judge-verdicts.sqlite")),
-        prices=Prices(prompt, completion, arguments.judge_budget),
-        aggregation=aggregation,
-        concurrency=8 if arguments.judge_concurrency is None else arguments.judge_concurrency,
-    )
-
-
-def _flags(names: set[str]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+    return build_judge(settings, aggregation=aggregations.pop())
 
 
 def report_trouble(judge: Judge, rows: Sequence[Mapping[str, Any]]) -> None:

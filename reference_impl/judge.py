@@ -9,12 +9,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from reference_impl.answers import after_think
-from reference_impl.rewards import Graded
 
 JUDGED, JUDGE_FAILED = "judged", "judge_failed"
 
@@ -210,22 +209,3 @@ def _draw(seed: int, question: str, response: str, index: int) -> float:
     """A uniform number in [0, 1) that depends on its arguments alone."""
     content = json.dumps([seed, question, response, index]).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) / 2**64
-
-
-def judge_reward(judge: Judge, *, seed: int) -> Callable[[str, Any, bool], Graded]:
-    """A reward in the form of `reference_impl.rewards`: (response, gold, truncated) -> Graded.
-
-    `gold` is {"question": text, "rubric": list}. The reward is the score; a response without an answer gets 0.
-    The function raises RuntimeError where the judge fails, because a made-up reward would train on noise.
-    """
-
-    def grade(response: str, gold: Any, truncated: bool = False) -> Graded:
-        answer = answer_to_judge(response, truncated=truncated)
-        if answer is None:
-            return Graded(0.0, False, False)
-        judgement = judge.score(gold["question"], answer, parse_rubric(gold["rubric"]), seed=seed)
-        if judgement.score is None:
-            raise RuntimeError(f"no reward, since the judge failed: {judgement.detail}")
-        return Graded(judgement.score, judgement.score == 1.0, True)
-
-    return grade

@@ -53,6 +53,7 @@ _MEDICINE_SYSTEM = (
 # The sandbox shortens the system sentence: its policies read a few hundred tokens at most.
 _SANDBOX_MATH_SYSTEM = "Think, then put the answer in \\boxed{}."
 _SANDBOX_TOOL_SYSTEM = "Think, then call."
+_SANDBOX_MEDICINE_SYSTEM = "Think, then advise."
 
 
 def _messages(system: str, user: str) -> list[Message]:
@@ -115,6 +116,10 @@ def _sandbox_tool(row: Row) -> list[Message]:
     return _messages(_SANDBOX_TOOL_SYSTEM, f"{signatures}\n\n{row['question']}")
 
 
+def _sandbox_medicine(row: Row) -> list[Message]:
+    return _messages(_SANDBOX_MEDICINE_SYSTEM, row["question"])
+
+
 PROMPTS: dict[str, Callable[[Row], list[Message]]] = {
     "math": _math,
     "mmlu-pro": _mmlu_pro,
@@ -123,6 +128,7 @@ PROMPTS: dict[str, Callable[[Row], list[Message]]] = {
     "sandbox-math": _sandbox_math,
     "sandbox-mmlu-pro": _sandbox_mmlu_pro,
     "sandbox-tool": _sandbox_tool,
+    "sandbox-medicine": _sandbox_medicine,
 }
 
 

@@ -1,10 +1,14 @@
-"""Rewards of Appendix A.2: a hierarchical one for math, a binary one for tool use."""
+"""Rewards: A.2's hierarchical one for math and binary one for tool use, and a judge's score (B.4)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from reference_impl.answers import equality, gold_text, has_one_think_block, read_response
+from reference_impl.config import choose
+from reference_impl.judge import Judge, answer_to_judge, parse_rubric
+from reference_impl.judge_config import build_judge
 from reference_impl.tool_calls import Call, parse_tool_call, same_calls
 
 REWARD_CORRECT = 1.0
@@ -13,13 +17,30 @@ REWARD_BADLY_FORMATTED = -0.1
 REWARD_NO_ANSWER_IN_TIME = -1.0
 
 
+class RewardUnavailableError(RuntimeError):
+    """A judge failed after its retries: there is no reward, and none is made up."""
+
+
 @dataclass(frozen=True)
 class Graded:
-    """What the trainer needs of one response."""
+    """What the trainer needs of one response.
+
+    `reward` trains. `score`, in [0, 1], measures: 1 or 0 for right or wrong, or how much of a rubric holds; its mean
+    chooses checkpoints.
+    """
 
     reward: float
     correct: bool
     well_formatted: bool
+    score: float
+
+
+Grade = Callable[[str, Any, bool], Graded]
+"""A grading function: (response, gold, whether the token limit cut the response)."""
+
+
+def _by_rule(reward: float, correct: bool, well_formatted: bool) -> Graded:
+    return Graded(reward, correct, well_formatted, float(correct))
 
 
 def grade_math(response: str, gold: str | int | float, truncated: bool = False) -> Graded:
@@ -31,10 +52,10 @@ def grade_math(response: str, gold: str | int | float, truncated: bool = False) 
     """
     reading = read_response(response, truncated=truncated)
     if reading.answer is None:
-        return Graded(REWARD_NO_ANSWER_IN_TIME if truncated else REWARD_BADLY_FORMATTED, False, False)
+        return _by_rule(REWARD_NO_ANSWER_IN_TIME if truncated else REWARD_BADLY_FORMATTED, False, False)
     if equality(gold_text(gold), reading.answer) == "equal":
-        return Graded(REWARD_CORRECT, True, reading.well_formatted)
-    return Graded(REWARD_WRONG if reading.well_formatted else REWARD_BADLY_FORMATTED, False, reading.well_formatted)
+        return _by_rule(REWARD_CORRECT, True, reading.well_formatted)
+    return _by_rule(REWARD_WRONG if reading.well_formatted else REWARD_BADLY_FORMATTED, False, reading.well_formatted)
 
 
 def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated: bool = False) -> Graded:
@@ -46,7 +67,7 @@ def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated
     """
     calls = _calls_after_thinking(response)
     correct = calls is not None and same_calls(calls, gold_calls)
-    return Graded(REWARD_CORRECT if correct else REWARD_WRONG, correct, calls is not None)
+    return _by_rule(REWARD_CORRECT if correct else REWARD_WRONG, correct, calls is not None)
 
 
 def _calls_after_thinking(response: str) -> list[Call] | None:
@@ -70,4 +91,53 @@ def tool_reward(response: str, gold_calls: Sequence[Mapping[str, Any]], *, trunc
     return grade_tool(response, gold_calls, truncated).reward
 
 
-REWARDS: dict[str, Callable[[str, Any, bool], Graded]] = {"math": grade_math, "tool": grade_tool}
+def judge_reward(judge: Judge, *, seed: int) -> Grade:
+    """A judge's score as a reward (B.4).
+
+    `gold` is {"question": text, "rubric": list}. A response without an answer gets 0. The function raises
+    RewardUnavailableError where the judge fails after its retries, because a made-up reward would train on noise.
+    """
+
+    def grade(response: str, gold: Any, truncated: bool = False) -> Graded:
+        answer = answer_to_judge(response, truncated=truncated)
+        if answer is None:
+            return Graded(0.0, False, False, 0.0)
+        judgement = judge.score(gold["question"], answer, parse_rubric(gold["rubric"]), seed=seed)
+        if judgement.score is None:
+            raise RewardUnavailableError(f"no reward, since the judge failed: {judgement.detail}")
+        return Graded(judgement.score, judgement.score == 1.0, True, judgement.score)
+
+    return grade
+
+
+REWARDS: dict[str, Grade] = {"math": grade_math, "tool": grade_tool}
+"""Rewards by rule; `JUDGED_REWARD` is the other kind."""
+JUDGED_REWARD = "judge"
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A domain's reward: how a response is graded, and how many are worth grading at once."""
+
+    grade: Grade
+    concurrency: int = 1
+
+    def grade_all(self, responses: Sequence[str], golds: Sequence[Any], truncated: Sequence[bool]) -> list[Graded]:
+        """Grades in the order of the responses. The first failure is raised, and what has not begun is not begun."""
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(self.grade, responses, golds, truncated))
+
+
+def build_reward(name: str, judge: Mapping[str, Any], *, seed: int) -> Reward:
+    """The reward called `name`: one of REWARDS, or `judge` with the judge that the mapping describes.
+
+    judge: settings of `judge_config.build_judge`; empty for a reward by rule. seed: of the judge. Raises ValueError
+    for an unknown name, for bad settings, and for settings of a judge where none is asked.
+    """
+    choose("reward", name, (*REWARDS, JUDGED_REWARD), "domains.yaml")
+    if name == JUDGED_REWARD:
+        built = build_judge(judge)
+        return Reward(judge_reward(built, seed=seed), built.concurrency)
+    if judge:
+        raise ValueError(f"reward {name!r} asks no judge, but one is declared: {dict(judge)}")
+    return Reward(REWARDS[name])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.rewards import REWARDS, Graded
+from reference_impl.rewards import Graded, Reward
 from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine, sample_seed
 
 
@@ -23,7 +23,7 @@ def sample_rollouts(
     prompts: Sequence[tuple[int, ...]],
     *,
     samples: int,
-    reward: str,
+    reward: Reward,
     seed_parts: Sequence[str | int],
     max_tokens: int,
     temperature: float,
@@ -39,9 +39,12 @@ def sample_rollouts(
         for sample in range(samples)
     ]
     completions = engine.generate(requests, max_tokens=max_tokens, temperature=temperature)
-    grade = REWARDS[reward]
-    rollouts = []
-    for i, (request, completion) in enumerate(zip(requests, completions, strict=True)):
-        graded = grade(completion.text, rows[i // samples]["gold"], completion.truncated)
-        rollouts.append(Rollout(request.prompt_ids, completion, graded))
-    return rollouts
+    graded = reward.grade_all(
+        [completion.text for completion in completions],
+        [row["gold"] for row in rows for _ in range(samples)],
+        [completion.truncated for completion in completions],
+    )
+    return [
+        Rollout(request.prompt_ids, completion, grade)
+        for request, completion, grade in zip(requests, completions, graded, strict=True)
+    ]

@@ -11,7 +11,7 @@ import pytest
 from evaluation import generate, score
 from evaluation.generate import Plan, evaluate, plan_tasks, sample_task
 from evaluation.tasks import DataSource, Task, read_items
-from pipelines.sandbox import math_world
+from pipelines.sandbox import math_world, medicine_world
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.rollout import Completion, GenerationRequest, sample_seed
 
@@ -233,3 +233,24 @@ def test_command_with_a_real_checkpoint(tiny_policy: Path, tmp_path: Path) -> No
     assert all("Think, then put the answer" in row["prompt"] for row in rows)
     generate.main(arguments)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+
+
+def test_a_judged_domain_needs_no_judge_on_the_command_line(tiny_policy: Path, tmp_path: Path) -> None:
+    """The scale declares one (local, with noise); an option replaces its setting."""
+    for name, rows in medicine_world.benchmarks().items():
+        write_jsonl(tmp_path / name, rows)
+    out = tmp_path / "seed0"
+    arguments = ["--checkpoint", str(tiny_policy), "--domain", "medicine", "--method", "original", "--scale", "smoke"]
+    arguments += ["--seed", "0", "--benchmarks", str(tmp_path), "--out", str(out)]
+    for options, name in (([], "local, noise 0.05"), (["--judge-noise", "1"], "local, noise 1")):
+        generate.main([*arguments, *options])
+        summary = json.loads((out / "summary.json").read_text())["sandbox-medicine"]
+        assert summary["judge"] == {"judge": name}
+        assert (summary["samples"], summary["judge_failure_rate"]) == (28, 0.0)
+    rows = read_jsonl(out / "sandbox-medicine.jsonl")
+    assert summary["score"] == pytest.approx(sum(row["score"] for row in rows) / len(rows))
+    # Noise 1 turns "satisfies nothing" into "satisfies all": (5 + 5 + 3 + 3 + 2 - 2) / 18.
+    judged = [row["score"] for row in rows if row["reason"] == "judged"]
+    assert judged == pytest.approx([16 / 18] * len(judged)) and judged
+    table = score.score_table(out, "medicine", "original", 0)
+    assert table["score"].tolist() == [row["score"] for row in rows]

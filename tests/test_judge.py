@@ -14,7 +14,6 @@ from reference_impl.judge import (
     RubricItem,
     aggregate,
     answer_to_judge,
-    judge_reward,
     parse_rubric,
 )
 from reference_impl.judge_prompt import MAX_ANSWER_CHARACTERS, ReplyError, build_inquiry, read_reply
@@ -128,17 +127,6 @@ def test_noise_is_seeded_and_of_the_declared_size() -> None:
 )
 def test_a_judge_reads_the_answer_only(response: str, truncated: bool, answer: str | None) -> None:
     assert answer_to_judge(response, truncated=truncated) == answer
-
-
-def test_reward() -> None:
-    reward = judge_reward(LocalJudge(), seed=0)
-    gold = {"question": "q", "rubric": [{"description": "d", "weight": 4, "keywords": ["CT"]}, ITEM | {"pattern": "x"}]}
-    partial, none = reward("<think>x</think>CT", gold, False), reward("<think>CT", gold, True)
-    assert (partial.reward, partial.correct, partial.well_formatted) == (0.8, False, True)  # 4 / (4 + 1)
-    assert (none.reward, none.correct, none.well_formatted) == (0.0, False, False)
-    assert reward("CT x", gold, False).correct
-    with pytest.raises(RuntimeError, match="the judge failed: rubric item 1 has neither"):
-        reward("CT", {"question": "q", "rubric": [ITEM]}, False)
 
 
 def test_the_answer_is_quoted_before_the_instructions() -> None:

@@ -1,5 +1,6 @@
 """Tasks that a judge grades: their data, the command lines, scores beside `correct`."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 from evaluation import generate, regrade, score
 from evaluation.generate import Plan, sample_task
 from evaluation.graders import RubricReference, Sample, grade
-from evaluation.judging import KEY_VARIABLE
+from evaluation.judging import add_judge_arguments, judge_for
 from evaluation.summary import summarise
 from evaluation.tasks import DataSource, Task, load_items, load_task, read_items
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.judge import JUDGE_FAILED, JUDGED, LocalJudge, parse_rubric
+from reference_impl.judge_config import KEY_VARIABLE
 from reference_impl.prompts import render
 from tests.judge_server import Handler, answer_of, serve, verdicts
 from tests.test_generate import FakeEngine, FakeTokenizer
@@ -126,11 +128,17 @@ def test_a_judge_that_stops_ends_the_command(tmp_path: Path, trouble: str) -> No
     [
         (["--task", "judge"], "judge needs a judge: --judge local or --judge http"),
         (["--task", "math", "--judge", "local"], "--judge without a task of kind judge: math"),
-        (["--task", "judge", "--judge", "http"], "--judge http needs --judge-url"),
-        (["--task", "judge", "--judge", "local", "--judge-url", "http://x"], "--judge-url: not for --judge local"),
-        (["--task", "judge", "--judge", "http", "--judge-noise", "0.1"], "--judge-noise: not for --judge http"),
+        (["--task", "judge", "--judge", "http"], "a judge of kind http needs a url, such as http"),
+        (
+            ["--task", "judge", "--judge", "local", "--judge-url", "http://x"],
+            "unknown setting 'url' (a judge of kind local has: noise)",
+        ),
+        (
+            ["--task", "judge", "--judge", "http", "--judge-noise", "0.1"],
+            "unknown setting 'noise' (a judge of kind http",
+        ),
         (["--task", "judge", "--judge", "local", "--judge-noise", "2"], "probability in"),
-        (["--task", "rar-medicine-rating", "--judge", "local"], "asks for one rating"),
+        (["--task", "rar-medicine-rating", "--judge", "local"], "one rating needs kind http"),
         (
             ["--task", "judge", "--judge", "http", "--judge-url", "http://localhost", "--judge-budget", "1"],
             "a budget of 1 needs the prices",
@@ -189,6 +197,27 @@ def test_row_errors(tmp_path: Path) -> None:
     write_jsonl(path, [{"question": "q", "rubrics": RUBRIC}])
     with pytest.raises(ValueError, match="row 0: no 'rubric'; it has question, rubrics"):
         read_items(task, path)
+
+
+@pytest.mark.parametrize(
+    ("options", "declared", "name"),
+    [
+        ([], {"kind": "local", "noise": 0.05}, "local, noise 0.05"),
+        (["--judge", "local"], {"kind": "local", "noise": 0.05}, "local, noise 0.05"),
+        (["--judge-noise", "0"], {"kind": "local", "noise": 0.05}, "local, noise 0"),
+        (["--judge", "local"], {"kind": "http", "url": "http://localhost"}, "local, noise 0"),
+        (["--judge-model", "m2"], {"kind": "http", "url": "http://localhost", "model": "m1"}, "m2, explicit, prompt"),
+    ],
+)
+def test_options_replace_what_the_scale_declares(
+    options: list[str], declared: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    add_judge_arguments(parser)
+    judge = judge_for([load_task("rar-medicine")], parser.parse_args(options), declared)
+    assert judge is not None and judge.name.startswith(name)
+    assert judge_for([load_task("amc")], parser.parse_args([]), {}) is None
 
 
 def test_no_score_at_all_is_a_summary_too() -> None:

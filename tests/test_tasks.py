@@ -19,7 +19,7 @@ from evaluation.tasks import (
     read_items,
     task_names,
 )
-from pipelines.sandbox import math_world, tool_world
+from pipelines.sandbox import math_world, medicine_world, tool_world
 from reference_impl.files import json_line, read_jsonl, write_jsonl
 from reference_impl.prompts import render
 
@@ -250,7 +250,7 @@ def test_real_benchmarks_load(reference_data: Path, name: str, path: str) -> Non
 
 
 def test_sandbox_benchmarks_are_what_their_tasks_expect(tmp_path: Path) -> None:
-    for name, rows in {**math_world.benchmarks(), **tool_world.benchmarks()}.items():
+    for name, rows in {**math_world.benchmarks(), **tool_world.benchmarks(), **medicine_world.benchmarks()}.items():
         write_jsonl(tmp_path / name, rows)
     for name in task_names():
         loaded = load_task(name)
