@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
@@ -19,3 +20,17 @@ def load_model(checkpoint: Path, dtype: torch.dtype | str) -> PreTrainedModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype, use_safetensors=True)
     return model.to(device)  # type: ignore[arg-type]
+
+
+def logits_and_router_loss(model: PreTrainedModel, ids_BT: Tensor, real_BT: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits (B, T, V) of right-padded sequences, and the load-balancing loss to add to theirs (dense models: None).
+
+    ``real_BT`` is 1 for tokens and 0 for padding. Only where the architecture asks for it (``output_router_logits`` of
+    a mixture of experts, Switch Transformer Eq. 4-6) is there a router loss: the mean over the real tokens, already
+    times the architecture's coefficient. The logits need no attention mask, because the padding stands to the right,
+    where causal attention never looks from a real token; the router loss does, for padding is routed like any token.
+    """
+    if not getattr(model.config, "output_router_logits", False):
+        return model(input_ids=ids_BT).logits, None
+    outputs = model(input_ids=ids_BT, attention_mask=real_BT.long())
+    return outputs.logits, model.config.router_aux_loss_coef * outputs.aux_loss

@@ -9,6 +9,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipelines.sandbox import policies, pretrain
+from pipelines.sandbox.install_policy import install
 from pipelines.sandbox.pretrain import accumulate_gradients, build_model, encode, train_tokenizer
 from reference_impl.files import file_hash
 
@@ -22,12 +23,13 @@ TINY = {
         {"name": "instruct", "data": "instruct", "steps": 2, "batch_size": 8, "learning_rate": 1e-3},
     ],
 }
+TINY_MOE = TINY | {"architecture": "phimoe", "model": {**TINY["model"], "experts": 4, "experts_per_token": 2}}  # type: ignore[dict-item]
 
 
 @pytest.fixture
 def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "policies.yaml"
-    file.write_text(yaml.safe_dump({"tiny": TINY}))
+    file.write_text(yaml.safe_dump({"tiny": TINY, "tiny-moe": TINY_MOE}))
     monkeypatch.setattr(policies, "POLICIES_FILE", file)
 
 
@@ -40,8 +42,26 @@ def test_policy_is_written_with_its_manifest_and_is_reproducible(tmp_path: Path)
     assert manifest["weights_sha256"] == file_hash(tmp_path / "first/model.safetensors")
     assert manifest["weights_sha256"] == file_hash(tmp_path / "second/model.safetensors")
     assert manifest["final_loss"]["instruct"] < 5.4, "fourteen steps must beat the uniform guess, ln 400 = 5.99"
-    AutoModelForCausalLM.from_pretrained(tmp_path / "first")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "first").dtype == torch.float16
     assert AutoTokenizer.from_pretrained(tmp_path / "first").chat_template
+
+
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("name", ["tiny", "tiny-moe"])
+def test_installed_policy_is_the_shipped_one_in_float32(name: str, tmp_path: Path) -> None:
+    pretrain.pretrain(name, tmp_path / "shipped")
+    install(tmp_path / "shipped", tmp_path / "installed")
+    shipped, installed = (AutoModelForCausalLM.from_pretrained(tmp_path / x) for x in ("shipped", "installed"))
+    assert (shipped.dtype, installed.dtype) == (torch.float16, torch.float32)
+    assert installed.lm_head.weight is installed.model.embed_tokens.weight, "the tied embedding is stored once"
+    for key, tensor in installed.state_dict().items():
+        assert torch.equal(tensor, shipped.state_dict()[key].float()), key
+    was, now = (json.loads((tmp_path / x / "manifest.json").read_text()) for x in ("shipped", "installed"))
+    assert (was["dtype"], now["dtype"]) == ("float16", "float32")
+    assert now["weights_sha256"] == file_hash(tmp_path / "installed/model.safetensors") != was["weights_sha256"]
+    assert now["shipped_sha256"] == was["weights_sha256"] and now["config_hash"] == was["config_hash"]
+    install(tmp_path / "shipped", tmp_path / "installed")  # a second time takes the first one's place
+    assert file_hash(tmp_path / "installed/model.safetensors") == now["weights_sha256"]
 
 
 def test_pieces_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Copy a shipped sandbox policy into the results, after checking that it is the one the code describes.
+"""Install a shipped sandbox policy in the results, after checking that it is the one the code describes.
+
+The repository stores weights in float16, for size; installed, they are the same numbers in float32, so that everything
+that starts from them computes in float32.
 
 python -m pipelines.sandbox.install_policy --policy sandbox-math --out results/mini/policies/sandbox-math
 """
@@ -9,8 +12,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import torch
+
 from pipelines.sandbox.policies import SHIPPED, config_hash
-from reference_impl.files import file_hash, replace_folder
+from reference_impl.files import file_hash, replace_folder, write_json
+from reference_impl.models import load_model
 
 
 def check_policy(name: str, folder: Path) -> None:
@@ -31,6 +37,18 @@ def check_policy(name: str, folder: Path) -> None:
         )
 
 
+def install(source: Path, out: Path) -> None:
+    """Copy a checked policy to ``out`` with its weights in float32; the manifest there describes the copy."""
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(source, part)
+    load_model(source, torch.float32).cpu().save_pretrained(part)
+    manifest = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
+    changed = {"dtype": "float32", "weights_sha256": file_hash(part / "model.safetensors")}
+    write_json(part / "manifest.json", manifest | changed | {"shipped_sha256": manifest["weights_sha256"]})
+    replace_folder(part, out)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", required=True, help="an entry of pipelines/sandbox/policies.yaml")
@@ -41,10 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         check_policy(arguments.policy, source)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    part = arguments.out.with_name(arguments.out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(source, part)
-    replace_folder(part, arguments.out)
+    install(source, arguments.out)
 
 
 if __name__ == "__main__":

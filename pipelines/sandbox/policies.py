@@ -13,7 +13,7 @@ from reference_impl.config import choose
 
 POLICIES_FILE = Path(__file__).with_name("policies.yaml")
 SHIPPED = Path(__file__).with_name("policies")
-WORLDS = ("math", "tool")
+WORLDS = ("math", "tool", "medicine")
 
 
 def load_policy_config(name: str) -> dict[str, Any]:

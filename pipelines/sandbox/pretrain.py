@@ -11,17 +11,27 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    PhimoeConfig,
+    PhimoeForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
-from pipelines.sandbox.policies import config_hash, load_policy_config, load_world
+from pipelines.sandbox.policies import POLICIES_FILE, config_hash, load_policy_config, load_world
 from pipelines.sandbox.tokenizer import build_tokenizer
+from reference_impl.config import choose
 from reference_impl.files import file_hash, write_json
+from reference_impl.models import logits_and_router_loss
 from reference_impl.prompts import render
 
 TOKENIZER_EXAMPLES = 4000
@@ -71,26 +81,30 @@ def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: dict[s
             yield ids_BT, labels_BT
 
 
-def accumulate_gradients(model: Qwen2ForCausalLM, ids_BT: torch.Tensor, labels_BT: torch.Tensor) -> float:
+def accumulate_gradients(model: PreTrainedModel, ids_BT: torch.Tensor, labels_BT: torch.Tensor) -> float:
     """Add the gradients of the batch's token-mean loss, a few sequences at a time; returns the loss.
 
-    Pieces that fit a core's cache are faster than the whole batch at once.
+    Pieces that fit a core's cache are faster than the whole batch at once. A mixture of experts adds each piece's
+    router loss in proportion to the piece's tokens; the loss returned is the one of the tokens alone.
     """
     denominator = (labels_BT[:, 1:] != IGNORE).sum()
+    real_BT = ids_BT != model.config.pad_token_id
     rows = max(1, CACHE_TOKENS // ids_BT.shape[1])
     total = 0.0
-    for ids_bT, labels_bT in zip(ids_BT.split(rows), labels_BT.split(rows), strict=True):
-        # Right padding with causal attention: no real token can see a pad, so no attention mask is needed.
-        logits_bTV = model(input_ids=ids_bT).logits[:, :-1]
+    for ids_bT, labels_bT, real_bT in zip(*(x.split(rows) for x in (ids_BT, labels_BT, real_BT)), strict=True):
+        logits_bTV, router_loss = logits_and_router_loss(model, ids_bT, real_bT)
         loss = F.cross_entropy(
-            logits_bTV.flatten(0, 1), labels_bT[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
+            logits_bTV[:, :-1].flatten(0, 1), labels_bT[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
         )
-        (loss / denominator).backward()
+        mean = loss / denominator
+        if router_loss is not None:
+            mean = mean + router_loss * (real_bT.sum() / real_BT.sum())
+        mean.backward()
         total += loss.item()
     return total / denominator.item()
 
 
-def run_phase(model: Qwen2ForCausalLM, stream: Any, phase: dict[str, Any], warmup: int) -> float:
+def run_phase(model: PreTrainedModel, stream: Any, phase: dict[str, Any], warmup: int) -> float:
     """Train one phase with AdamW, linear warm-up and cosine decay to a tenth; returns the last 50 steps' mean loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase["learning_rate"], betas=(0.9, 0.98), weight_decay=0.01)
     steps = phase["steps"]
@@ -115,24 +129,47 @@ def run_phase(model: Qwen2ForCausalLM, stream: Any, phase: dict[str, Any], warmu
     return sum(losses[-50:]) / len(losses[-50:])
 
 
-def build_model(config: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """A randomly initialised Qwen2 of the declared size."""
-    shape = config["model"]
-    return Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=shape["hidden_size"],
-            intermediate_size=shape["intermediate_size"],
-            num_hidden_layers=shape["layers"],
-            num_attention_heads=shape["heads"],
-            num_key_value_heads=shape["heads"],
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+def qwen2(shape: dict[str, Any], common: dict[str, Any]) -> PreTrainedModel:
+    """The dense architecture of the paper's Qwen2.5 policies."""
+    return Qwen2ForCausalLM(Qwen2Config(**common))
+
+
+def phimoe(shape: dict[str, Any], common: dict[str, Any]) -> PreTrainedModel:
+    """The mixture of experts of Phi-mini-MoE-instruct (Table 9), with its router loss switched on."""
+    return PhimoeForCausalLM(
+        PhimoeConfig(
+            **common,
+            num_local_experts=shape["experts"],
+            num_experts_per_tok=shape["experts_per_token"],
+            output_router_logits=True,
         )
     )
+
+
+ARCHITECTURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], PreTrainedModel]] = {
+    "qwen2": qwen2,
+    "phimoe": phimoe,
+}
+
+
+def build_model(config: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A randomly initialised model of the declared architecture (``qwen2`` if none is named) and size."""
+    shape = config["model"]
+    common = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": shape["hidden_size"],
+        "intermediate_size": shape["intermediate_size"],
+        "num_hidden_layers": shape["layers"],
+        "num_attention_heads": shape["heads"],
+        "num_key_value_heads": shape["heads"],
+        "max_position_embeddings": 1024,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    name = choose("architecture", config.get("architecture", "qwen2"), ARCHITECTURES, str(POLICIES_FILE))
+    return ARCHITECTURES[name](shape, common)
 
 
 def pretrain(name: str, out: Path) -> None:
@@ -147,7 +184,7 @@ def pretrain(name: str, out: Path) -> None:
     for phase in config["phases"]:
         stream = batches(world, tokenizer, phase, f"{config['seed']}/{phase['name']}")
         losses[phase["name"]] = run_phase(model, stream, phase, warmup=min(100, phase["steps"] // 5 + 1))
-    save(model, tokenizer, out)
+    save(model.half(), tokenizer, out)
     manifest = {
         "policy": name,
         "config": config,
@@ -155,12 +192,13 @@ def pretrain(name: str, out: Path) -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "final_loss": losses,
         "weights_sha256": file_hash(out / "model.safetensors"),
+        "dtype": "float16",
         "torch": torch.__version__,
     }
     write_json(out / "manifest.json", manifest)
 
 
-def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write model and tokenizer as a folder that ``from_pretrained`` loads."""
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)

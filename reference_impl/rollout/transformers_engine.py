@@ -24,6 +24,8 @@ class TransformersEngine:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: allowed are positive whole numbers")
         self.model = model.eval()
+        if getattr(model.config, "output_router_logits", False):
+            model.config.output_router_logits = False  # a mixture of experts balances its load in training only
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
