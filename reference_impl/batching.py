@@ -8,28 +8,34 @@ cut changes nothing but memory and speed.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reference_impl.models import logits_and_router_loss
 from reference_impl.prompts import render
+
+Kind = Literal["rollout", "demonstration", "expert"]
+"""A response sampled from the policy; an expert's among the rollouts of its prompt's group; an expert's in the SFT
+batch."""
 
 
 @dataclass(frozen=True)
 class TrainingSequence:
     """A prompt and its response, as token ids; the loss sees the response only.
 
-    ``advantage`` and ``engine_logprobs`` (what the rollout engine says of its own tokens) belong to a rollout; an
-    expert demonstration has neither (``is_expert``).
+    Members of a group have an ``advantage``; rollouts have ``engine_logprobs`` (what the engine said of its own
+    tokens) and are ``correct`` or not.
     """
 
     prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
-    is_expert: bool
+    kind: Kind
     advantage: float = 0.0
     engine_logprobs: tuple[float, ...] = ()
+    correct: bool = False
     complete: bool = True
     """Whether the response reaches its end of turn."""
 
@@ -45,18 +51,41 @@ class MicroBatch:
     ids_BT1: Tensor
     mask_BT: Tensor
     """1 where the predicted token belongs to the response."""
-    expert_B: Tensor
+    real_BT1: Tensor
+    """1 for tokens, 0 for padding."""
+    kinds_B: tuple[Kind, ...]
+    correct_B: Tensor
     advantages_B: Tensor
     engine_logprobs_BT: Tensor
     """The rollout engine's log-probs of rollout tokens, 0 elsewhere."""
 
     @property
     def rollout_mask_BT(self) -> Tensor:
-        return self.mask_BT & ~self.expert_B[:, None]
+        return self._mask_of("rollout")
+
+    @property
+    def demonstration_mask_BT(self) -> Tensor:
+        return self._mask_of("demonstration")
 
     @property
     def expert_mask_BT(self) -> Tensor:
-        return self.mask_BT & self.expert_B[:, None]
+        return self._mask_of("expert")
+
+    def _mask_of(self, kind: Kind) -> Tensor:
+        rows_B = torch.tensor([found == kind for found in self.kinds_B], device=self.mask_BT.device)
+        return self.mask_BT & rows_B[:, None]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the losses need of a forward pass."""
+
+    logprobs_BT: Tensor
+    """Log-probs of the next tokens, with gradient."""
+    entropy_BT: Tensor
+    """Entropies of the next-token distributions in nats, without gradient."""
+    router_loss: Tensor | None
+    """Load-balancing loss of a mixture of experts, a mean over the micro-batch's tokens; None for a dense model."""
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> tuple[int, ...]:
@@ -72,7 +101,7 @@ def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max
     """
     response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
     complete = len(response) <= max_tokens
-    return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], is_expert=True, complete=complete)
+    return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], kind="expert", complete=complete)
 
 
 def micro_batches(
@@ -94,10 +123,12 @@ def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, de
     width = max(sequences[i].tokens for i in rows)
     ids_BT1 = torch.full((len(rows), width), pad_id)
     mask_BT = torch.zeros(len(rows), width - 1, dtype=torch.bool)
+    real_BT1 = torch.zeros(len(rows), width, dtype=torch.bool)
     engine_logprobs_BT = torch.zeros(len(rows), width - 1)
     for place, i in enumerate(rows):
         sequence = sequences[i]
         ids_BT1[place, : sequence.tokens] = torch.tensor(sequence.prompt_ids + sequence.response_ids)
+        real_BT1[place, : sequence.tokens] = True
         response = slice(len(sequence.prompt_ids) - 1, sequence.tokens - 1)
         mask_BT[place, response] = True
         if sequence.engine_logprobs:
@@ -105,23 +136,22 @@ def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, de
     return MicroBatch(
         ids_BT1=ids_BT1.to(device),
         mask_BT=mask_BT.to(device),
-        expert_B=torch.tensor([sequences[i].is_expert for i in rows], device=device),
+        real_BT1=real_BT1.to(device),
+        kinds_B=tuple(sequences[i].kind for i in rows),
+        correct_B=torch.tensor([sequences[i].correct for i in rows], device=device),
         advantages_B=torch.tensor([sequences[i].advantage for i in rows], device=device),
         engine_logprobs_BT=engine_logprobs_BT.to(device),
     )
 
 
-def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probs (B, T) of the next tokens, with gradient, and entropies (B, T) in nats, without.
-
-    The padding stands to the right, where causal attention never looks from a real token: no attention mask needed.
-    """
-    logits_BTV = model(input_ids=batch.ids_BT1).logits[:, :-1].float() / temperature
-    all_logprobs_BTV = torch.log_softmax(logits_BTV, dim=-1)
+def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> Statistics:
+    """Log-probs and entropies of a micro-batch under the tempered policy."""
+    logits_BT1V, router_loss = logits_and_router_loss(model, batch.ids_BT1, batch.real_BT1)
+    all_logprobs_BTV = torch.log_softmax(logits_BT1V[:, :-1].float() / temperature, dim=-1)
     logprobs_BT = all_logprobs_BTV.gather(-1, batch.ids_BT1[:, 1:, None])[..., 0]
     with torch.no_grad():
         entropy_BT = -(all_logprobs_BTV.exp() * all_logprobs_BTV).sum(-1)
-    return logprobs_BT, entropy_BT
+    return Statistics(logprobs_BT, entropy_BT, router_loss)
 
 
 def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:

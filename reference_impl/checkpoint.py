@@ -22,6 +22,8 @@ class Progress:
     rollout_batches: int = 0
     expert_batches: int = 0
     mu_state: dict[str, float] = field(default_factory=dict)
+    grad_norm: float | None = None
+    """Gradient norm, before clipping, of the last update."""
     best: dict[str, Any] | None = None
     """Validation record of the best checkpoint so far."""
     seconds: float = 0.0

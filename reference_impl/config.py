@@ -11,18 +11,53 @@ import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from reference_impl.declared import (
+    Declarations,
+    Domain,
+    Evaluation,
+    Expert,
+    Method,
+    Scale,
+    ScaleDomain,
+    choose,
+)
 from reference_impl.mu import scale_params
+
+__all__ = [
+    "CONFIG_DIR",
+    "Declarations",
+    "Domain",
+    "Evaluation",
+    "Expert",
+    "Method",
+    "RunConfig",
+    "Scale",
+    "ScaleDomain",
+    "choose",
+    "domain_size",
+    "expert_file",
+    "expert_rows",
+    "group_size",
+    "inherit",
+    "load_declarations",
+    "load_scale",
+    "parse_method",
+    "resolve_run",
+    "scaled_steps",
+]
 
 CONFIG_DIR = Path(__file__).resolve().parents[1] / "pipelines" / "config"
 ROLES = ("method", "grid", "curve")
 KEEP = ("best", "epoch")
+NOT_INHERITED = ("label", "paper")
+"""What an entry with ``like`` says for itself."""
 
 
 def _fields_of(cls: type, values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -40,138 +75,6 @@ def _fields_of(cls: type, values: Mapping[str, Any], source: str) -> dict[str, A
     return dict(values)
 
 
-def choose(what: str, value: str, allowed: Iterable[str], source: str) -> str:
-    """``value`` if it is allowed; else a ValueError with the allowed ones and the nearest."""
-    names = list(allowed)
-    if value not in names:
-        near = difflib.get_close_matches(str(value), names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown {what} {value!r}{hint} ({source} has: {', '.join(names)})")
-    return value
-
-
-@dataclass(frozen=True)
-class Domain:
-    """The paper's values for one domain (domains.yaml)."""
-
-    name: str
-    label: str
-    reward: str
-    policy: str
-    expert: str
-    prompt_rows: int
-    expert_rows: int
-    sft_batch: int
-    rl_prompts: int
-    group_size: int
-    rl_steps: int
-    max_response_tokens: int
-    validate_every: int
-
-
-@dataclass(frozen=True)
-class Method:
-    """One entry of methods.yaml, in the paper's units."""
-
-    name: str
-    label: str
-    paper: str
-    role: str = "method"
-    domains: tuple[str, ...] | None = None
-    init: str = "policy"
-    budget: Mapping[str, Any] = field(default_factory=dict)
-    mu: Mapping[str, Any] = field(default_factory=dict)
-    phi: str | Mapping[str, Any] = "none"
-    learning_rate: float | None = None
-    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    select: Mapping[str, Any] = field(default_factory=dict)
-    keep: str = "best"
-
-    @property
-    def trains(self) -> bool:
-        """Whether runs of its own belong to this entry (neither a selection nor the untouched policy)."""
-        return not self.select and self.budget.get("steps") != 0
-
-
-@dataclass(frozen=True)
-class Declarations:
-    """All of methods.yaml, domains.yaml and experiments.yaml."""
-
-    methods: Mapping[str, Method]
-    domains: Mapping[str, Domain]
-    experiments: Mapping[str, Any]
-
-    def method(self, name: str) -> Method:
-        """The entry called ``name``. Raises ValueError naming the nearest."""
-        return self.methods[choose("method", name, self.methods, "methods.yaml")]
-
-    def method_domains(self, name: str) -> tuple[str, ...]:
-        """The domains that a method is trained in."""
-        return self.method(name).domains or tuple(self.domains)
-
-    def runs(self, name: str) -> dict[str, float | None]:
-        """Run name → learning rate of every training run of an entry: several for a grid, none where nothing trains."""
-        method = self.method(name)
-        if not method.trains:
-            return {}
-        if method.grid:
-            return {f"{name}-lr{rate:g}": rate for rate in method.grid["learning_rate"]}
-        return {name: method.learning_rate}
-
-    def owner(self, run: str) -> tuple[Method, float | None]:
-        """The entry that a run name belongs to, and the run's learning rate in the paper's units."""
-        for name in self.methods:
-            runs = self.runs(name)
-            if run in runs:
-                return self.methods[name], runs[run]
-        known = [run_name for name in self.methods for run_name in self.runs(name)]
-        choose("run", run, known, "methods.yaml")
-        raise AssertionError("unreachable")
-
-
-@dataclass(frozen=True)
-class ScaleDomain:
-    """What a scale says of one domain; None keeps the paper's value."""
-
-    name: str
-    data: str
-    policy: str
-    steps_divisor: float
-    validation_rows: int
-    tasks: tuple[str, ...]
-    validation_samples: int = 1
-    prompt_rows: int | None = None
-    expert_rows: int | None = None
-    sft_batch: int | None = None
-    rl_prompts: int | None = None
-    group_size: int | None = None
-    max_response_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Caps on evaluation, for scales that only exercise the code; None: the whole benchmark."""
-
-    name: str
-    max_items: int | None
-    max_samples: int | None
-
-
-@dataclass(frozen=True)
-class Scale:
-    """One file of scales/: sizes, engine and hardware, never mathematics."""
-
-    name: str
-    description: str
-    seeds: tuple[int, ...]
-    learning_rate_factor: float
-    engine: str
-    micro_batch_tokens: int
-    rollout_batch: int
-    domains: Mapping[str, ScaleDomain]
-    evaluation: Evaluation
-
-
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's numbers, in the run's own steps. `hash()` identifies it."""
@@ -181,14 +84,25 @@ class RunConfig:
     scale: str
     seed: int
     policy: str
+    """Name of the policy that the method's runs (and those that it starts from) begin with."""
     init: str
     data: str
+    expert: str
+    """Which of the domain's sets of demonstrations."""
     reward: str
+    judge: dict[str, Any]
+    """How the judge of a judged domain is reached; empty elsewhere."""
     steps: int
     epochs: int | None
     steps_divisor: float
     mu: dict[str, Any]
     phi: dict[str, Any]
+    mixed: dict[str, Any]
+    """demonstrations in each group and their shaping; 0 demonstrations: groups of rollouts alone."""
+    auxiliary: dict[str, Any]
+    normalise: bool
+    sync_every: int
+    """Updates between two hand-overs of the weights to the sampler; 1 is strictly on-policy."""
     learning_rate: float
     prompt_rows: int
     expert_rows: int
@@ -204,7 +118,7 @@ class RunConfig:
     micro_batch_tokens: int
     rollout_batch: int
     clip_eps: float = 0.2
-    """Eq. 2's epsilon; the paper gives none. Never active while training is strictly on-policy."""
+    """Eq. 2's epsilon; the paper gives none. Active only where `sync_every` is above 1: on-policy, the ratio is 1."""
     temperature: float = 1.0
     """A.1: "the temperature for both rollout and evaluation is 1.0"."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -234,48 +148,103 @@ def _tuples(values: dict[str, Any], *keys: str) -> dict[str, Any]:
     return values | {key: tuple(values[key]) for key in keys if values.get(key) is not None}
 
 
+def inherit(entries: Mapping[str, Mapping[str, Any]], name: str, source: str) -> dict[str, Any]:
+    """The keys of entry ``name``, those of the entries that it is ``like`` filled in.
+
+    Raises ValueError where a chain of ``like`` leads nowhere or in a circle.
+    """
+    chain, values = [name], dict(entries[name])
+    while "like" in values:
+        parent = choose("method", str(values.pop("like")), entries, f"{source}: {chain[-1]}: like")
+        if parent in chain:
+            raise ValueError(f"{source}: {name}: like leads in a circle: {' → '.join([*chain, parent])}")
+        chain.append(parent)
+        inherited = {key: value for key, value in entries[parent].items() if key not in NOT_INHERITED}
+        values = {**inherited, **values}
+    return values
+
+
 def parse_method(name: str, values: Mapping[str, Any], source: str) -> Method:
     """One checked entry of methods.yaml. Raises ValueError naming the entry, the key and what is allowed."""
-    entry = _tuples(_fields_of(Method, values, f"{source}: {name}"), "domains")
+    where = f"{source}: {name}"
+    entry = _tuples(_fields_of(Method, values, where), "domains")
     entry["grid"] = {key: tuple(rates) for key, rates in entry.get("grid", {}).items()}
     method = Method(name=name, **entry)
-    choose("role", method.role, ROLES, f"{source}: {name}")
-    choose("keep", method.keep, KEEP, f"{source}: {name}")
+    choose("role", method.role, ROLES, where)
+    choose("keep", method.keep, KEEP, where)
     for rate in (method.learning_rate, *(rate for rates in method.grid.values() for rate in rates)):
         if rate is not None and not isinstance(rate, int | float):
-            raise ValueError(f"{source}: {name}: learning rate {rate!r} is text, not a number (YAML wants 1.0e-6)")
+            raise ValueError(f"{where}: learning rate {rate!r} is text, not a number (YAML wants 1.0e-6)")
     if method.budget.get("epochs", 1) < 1:
-        raise ValueError(f"{source}: {name}: epochs {method.budget['epochs']}: allowed are 1 and more")
+        raise ValueError(f"{where}: epochs {method.budget['epochs']}: allowed are 1 and more")
+    if method.sync_every < 1:
+        raise ValueError(f"{where}: sync_every {method.sync_every}: allowed are 1 and more")
     for key in method.grid:
-        choose("grid key", key, ["learning_rate"], f"{source}: {name}")
+        choose("grid key", key, ["learning_rate"], where)
+    if method.mixed and method.expert != "aligned":
+        raise ValueError(f"{where}: mixed groups need a demonstration of every prompt: expert: aligned")
+    if method.auxiliary.get("demonstrations") and not method.mixed:
+        raise ValueError(f"{where}: auxiliary demonstrations are those of mixed groups: give `mixed`")
     if method.trains:
         if len(method.budget) != 1 or not set(method.budget) <= {"steps", "epochs"}:
             raise ValueError(
-                f"{source}: {name}: budget {dict(method.budget)}: allowed: {{steps: rl}}, {{steps: 0}}, {{epochs: n}}"
+                f"{where}: budget {dict(method.budget)}: allowed: {{steps: rl}}, {{steps: n}}, {{epochs: n}}"
             )
-        if method.budget.get("steps", "rl") != "rl":
-            raise ValueError(f"{source}: {name}: budget steps {method.budget['steps']!r}: allowed are rl and 0")
+        steps = method.budget.get("steps", "rl")
+        if steps != "rl" and (not isinstance(steps, int) or steps < 0):
+            raise ValueError(f"{where}: budget steps {steps!r}: allowed are rl and whole numbers from 0")
         if (method.learning_rate is None) == (not method.grid):
-            raise ValueError(f"{source}: {name}: needs a learning_rate, or a grid of them, and not both")
+            raise ValueError(f"{where}: needs a learning_rate, or a grid of them, and not both")
         if "schedule" not in method.mu:
-            raise ValueError(f"{source}: {name}: mu needs a schedule")
+            raise ValueError(f"{where}: mu needs a schedule")
     return method
 
 
 def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
     """Read and check the three declaration files under ``root``."""
-    domains = {
-        name: Domain(name=name, **_fields_of(Domain, values, f"{root / 'domains.yaml'}: {name}"))
-        for name, values in _read(root / "domains.yaml").items()
-    }
+    domains = {name: _domain(name, values, root) for name, values in _read(root / "domains.yaml").items()}
     source = str(root / "methods.yaml")
-    methods = {name: parse_method(name, values, source) for name, values in _read(root / "methods.yaml").items()}
-    for method in methods.values():
-        for reference in (method.init, method.select.get("from", "policy")):
-            choose("method", reference, ["policy", *methods], f"{source}: {method.name}")
-        for domain in method.domains or ():
-            choose("domain", domain, domains, f"{source}: {method.name}")
-    return Declarations(methods=methods, domains=domains, experiments=_read(root / "experiments.yaml"))
+    entries = _read(root / "methods.yaml")
+    whole = {name: inherit(entries, name, source) for name in entries}
+
+    def links(name: str) -> int:
+        return 1 + links(entries[name]["like"]) if "like" in entries[name] else 0
+
+    # Fewest links first, so that a mistake is named where it stands and not where it is inherited.
+    parsed = {name: parse_method(name, whole[name], source) for name in sorted(entries, key=links)}
+    methods = {name: parsed[name] for name in entries}
+    decl = Declarations(methods=methods, domains=domains, experiments=_read(root / "experiments.yaml"))
+    for method in parsed.values():
+        _check_references(decl, method, f"{source}: {method.name}")
+    return decl
+
+
+def _domain(name: str, values: Mapping[str, Any], root: Path) -> Domain:
+    where = f"{root / 'domains.yaml'}: {name}"
+    entry = _fields_of(Domain, values, where)
+    experts = {
+        role: Expert(name=role, **_fields_of(Expert, expert, f"{where}: experts: {role}"))
+        for role, expert in entry.pop("experts").items()
+    }
+    domain = Domain(name=name, experts=experts, **entry)
+    for role in (domain.policies, domain.experts):
+        choose("role", "main", role, where)
+    return domain
+
+
+def _check_references(decl: Declarations, method: Method, where: str) -> None:
+    """Every method, domain, policy and expert that an entry names must exist, and fit together."""
+    for reference in (method.init, method.select.get("from", "policy")):
+        choose("method", reference, ["policy", *decl.methods], where)
+        if reference != "policy" and decl.methods[reference].policy != method.policy:
+            raise ValueError(
+                f"{where}: policy {method.policy!r}, but it builds on {reference} of policy "
+                f"{decl.methods[reference].policy!r}: both must be the same"
+            )
+    for name in decl.method_domains(method.name):
+        domain = decl.domains[choose("domain", name, decl.domains, where)]
+        choose("policy", method.policy, domain.policies, f"{where}: domains.yaml: {name}: policies")
+        choose("expert", method.expert, domain.experts, f"{where}: domains.yaml: {name}: experts")
 
 
 def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
@@ -306,6 +275,27 @@ def domain_size(decl: Declarations, scale: Scale, domain: str, name: str) -> int
     return int(getattr(decl.domains[domain], name) if chosen is None else chosen)
 
 
+def expert_rows(decl: Declarations, scale: Scale, domain: str, expert: str) -> int:
+    """Rows of a set of demonstrations at a scale, in the paper's proportion to the main set."""
+    sets = decl.domains[domain].experts
+    rows = sets[choose("expert", expert, sets, f"domains.yaml: {domain}: experts")].rows
+    if rows == "rl":
+        return domain_size(decl, scale, domain, "prompt_rows")
+    main = scale.domains[choose("domain", domain, scale.domains, f"scale {scale.name}")].expert_rows
+    return int(rows) if main is None else round(main * int(rows) / int(sets["main"].rows))
+
+
+def expert_file(expert: str) -> str:
+    """Name of the file of a set of demonstrations in a domain's data folder."""
+    return "expert.jsonl" if expert == "main" else f"expert-{expert}.jsonl"
+
+
+def group_size(decl: Declarations, scale: Scale, domain: str, method: Method) -> int:
+    """Rollouts per prompt: the method's, in proportion to the scale's group, or the domain's."""
+    usual = domain_size(decl, scale, domain, "group_size")
+    return round(usual * (method.group_size or decl.domains[domain].group_size) / decl.domains[domain].group_size)
+
+
 def scaled_steps(paper_steps: float, divisor: float) -> int:
     """A number of the paper's steps in a scale's steps, at least one."""
     return max(1, round(paper_steps / divisor))
@@ -325,9 +315,12 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
     def size(name: str) -> int:
         return domain_size(decl, scale, domain, name)
 
+    rows = expert_rows(decl, scale, domain, method.expert)
     epochs = method.budget.get("epochs")
-    steps_per_epoch = math.ceil(size("expert_rows") / size("sft_batch"))
-    rl_steps = scaled_steps(paper.rl_steps, sizes.steps_divisor)
+    steps_per_epoch = math.ceil(rows / size("sft_batch"))
+    budget = method.budget.get("steps", "rl")
+    rl_steps = scaled_steps(paper.rl_steps if budget == "rl" else budget, sizes.steps_divisor)
+    looks = scaled_steps(paper.validate_every, sizes.steps_divisor) if epochs is None else steps_per_epoch
     schedule = {key: value for key, value in _per_domain(method.mu, domain).items() if key != "schedule"}
     name = method.mu["schedule"]
     return RunConfig(
@@ -335,23 +328,30 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         domain=domain,
         scale=scale.name,
         seed=seed,
-        policy=sizes.policy,
+        policy=sizes.policies[choose("policy", method.policy, sizes.policies, f"scale {scale.name}: {domain}")],
         init=method.init,
         data=sizes.data,
+        expert=method.expert,
         reward=paper.reward,
+        judge=dict(sizes.judge),
         steps=rl_steps if epochs is None else epochs * steps_per_epoch,
         epochs=epochs,
         steps_divisor=sizes.steps_divisor,
         mu={"schedule": name, **scale_params(name, schedule, sizes.steps_divisor)},
         phi={"name": method.phi} if isinstance(method.phi, str) else dict(method.phi),
+        mixed={"demonstrations": 0, "shaping": None, **method.mixed},
+        auxiliary={key: dict(value) for key, value in method.auxiliary.items()},
+        normalise=method.normalise,
+        sync_every=method.sync_every,
         learning_rate=float(f"{rate * scale.learning_rate_factor:.6g}"),
         prompt_rows=size("prompt_rows"),
-        expert_rows=size("expert_rows"),
+        expert_rows=rows,
         sft_batch=size("sft_batch"),
         rl_prompts=size("rl_prompts"),
-        group_size=size("group_size"),
+        group_size=group_size(decl, scale, domain, method),
         max_response_tokens=size("max_response_tokens"),
-        validate_every=scaled_steps(paper.validate_every, sizes.steps_divisor) if epochs is None else steps_per_epoch,
+        # A look needs the sampler to hold the newest weights, which it has every `sync_every` steps.
+        validate_every=math.ceil(looks / method.sync_every) * method.sync_every,
         validation_rows=sizes.validation_rows,
         validation_samples=sizes.validation_samples,
         keep=method.keep,

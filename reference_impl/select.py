@@ -1,4 +1,4 @@
-"""Choose the checkpoint of a grid of runs by validation accuracy (SFT-light, SFT-best).
+"""Choose the checkpoint of a grid of runs by validation score (SFT-light, SFT-best).
 
     python -m reference_impl.select --method sft_best --domain math --scale mini --seed 0 \\
         --runs results/mini/runs/math/sft-lr1e-06/seed0 … --out results/mini/runs/math/sft_best/seed0
@@ -42,8 +42,8 @@ def grid_folders(grid: list[str], runs: list[Path], identity: dict[str, Any]) ->
 
 
 def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
-    """The most accurate on validation; among equals the first, that is the lowest learning rate and earliest epoch."""
-    return max(options, key=lambda option: float(option["accuracy"]))
+    """The best score on validation; among equals the first, that is the lowest learning rate and earliest epoch."""
+    return max(options, key=lambda option: float(option["score"]))
 
 
 def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, Any]) -> None:

@@ -28,6 +28,10 @@ class Strategy(Protocol):
         """
         ...
 
+    def reset_optimizer(self) -> None:
+        """Forget the optimizer's moments, as a new training run would."""
+        ...
+
     def sum_over_ranks(self, value: float) -> float:
         """The sum of a number over all ranks."""
         ...
@@ -53,23 +57,27 @@ class TorchStrategy:
     """One process, one device: the CPU default."""
 
     def __init__(self, model: PreTrainedModel, config: RunConfig) -> None:
-        self.model = model
-        self.max_grad_norm = config.max_grad_norm
-        # No weight decay: the paper's optimizer is Adam (A.1).
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, betas=config.betas, weight_decay=0.0
-        )
+        # Without dropout or sampled routing (a mixture of experts), the update sees the very policy that sampled.
+        self.model = model.eval()
+        self.config = config
+        self.reset_optimizer()
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Path, config: RunConfig) -> "TorchStrategy":
         """Start from a checkpoint folder, in float32."""
-        return cls(load_model(checkpoint, torch.float32).train(), config)
+        return cls(load_model(checkpoint, torch.float32), config)
+
+    def reset_optimizer(self) -> None:
+        # No weight decay: the paper's optimizer is Adam (A.1).
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=self.config.learning_rate, betas=self.config.betas, weight_decay=0.0
+        )
 
     def backward(self, loss: Tensor) -> None:
         loss.backward()
 
     def step(self) -> float:
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient norm is {norm.item()}: the run diverged")
         self.optimizer.step()

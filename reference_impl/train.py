@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 
-from reference_impl.config import CONFIG_DIR, RunConfig, load_declarations, load_scale, resolve_run
+from reference_impl.config import CONFIG_DIR, RunConfig, expert_file, load_declarations, load_scale, resolve_run
 from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.methods import build_objective
 from reference_impl.provenance import environment
+from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import load_engine
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Data, Trainer
@@ -53,19 +54,23 @@ def load_data(folder: Path, config: RunConfig) -> Data:
     """The three splits of a domain, checked."""
     return Data(
         prompts=load_rows(folder / "prompts.jsonl", "prompts", config.prompt_rows),
-        expert=load_rows(folder / "expert.jsonl", "expert", config.expert_rows),
+        expert=load_rows(folder / expert_file(config.expert), "expert", config.expert_rows),
         validation=load_rows(folder / "validation.jsonl", "validation", config.validation_rows),
     )
 
 
-def input_hashes(policy: Path, data_folder: Path) -> dict[str, Any]:
+def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]:
     """SHA-256 of the starting weights (all shards) and of every data file."""
     weights = {path.name: file_hash(path) for path in sorted(policy.glob("*.safetensors"))}
     if not weights:
         raise ValueError(f"{policy} is not a checkpoint folder: it has no safetensors")
     return {
         "policy_hash": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
-        "data_hash": {name: file_hash(data_folder / f"{name}.jsonl") for name in ROW_KEYS},
+        "data_hash": {
+            "prompts": file_hash(data_folder / "prompts.jsonl"),
+            "validation": file_hash(data_folder / "validation.jsonl"),
+            "expert": file_hash(data_folder / expert_file(expert)),
+        },
     }
 
 
@@ -73,7 +78,7 @@ def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tu
     """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
     build_objective(config)
     data = load_data(data_folder, config)
-    hashes = input_hashes(policy, data_folder)
+    hashes = input_hashes(policy, data_folder, config.expert)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
     strategy = TorchStrategy.from_checkpoint(policy, config)
@@ -139,7 +144,11 @@ def main(argv: list[str] | None = None) -> None:
         trainer, hashes = prepare(config, arguments.policy, arguments.data, arguments.out)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    run(trainer, hashes)
+    try:
+        run(trainer, hashes)
+    except (RewardUnavailableError, FloatingPointError) as error:
+        # A judge that fails, a run that diverges: what was reached is kept, and the next call goes on from it.
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The loop of every method: sample → reward → advantage → expert batch → loss → update → log.
 
-A method is a mu schedule and a token weight (`methods.Objective`). Pure RL is mu = 0, which takes no expert batch;
-SFT is mu = 1, which samples no rollouts; CHORD is what lies between.
+A method is a mu schedule, a token weight, and what is mixed into its groups (`methods.Objective`). Pure RL is mu = 0,
+which takes no expert batch; SFT is mu = 1, which samples no rollouts; CHORD is what lies between.
 """
 
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reference_impl.advantages import group_advantages, zero_variance_share
+from reference_impl.advantages import zero_variance_share
 from reference_impl.batching import (
-    MicroBatch,
     TrainingSequence,
     epoch_indices,
     expert_sequence,
@@ -27,12 +26,14 @@ from reference_impl.batching import (
 )
 from reference_impl.checkpoint import Progress, load_state, save_state
 from reference_impl.config import RunConfig
-from reference_impl.losses import approx_kl, chord_loss, clip_fraction, grpo_loss, sft_loss
+from reference_impl.groups import Demonstrations, group_sequences
 from reference_impl.methods import Objective, build_objective
 from reference_impl.metrics import Record, StepLog
 from reference_impl.mu import Signals
-from reference_impl.rollout import RolloutEngine, fingerprint
+from reference_impl.rewards import build_reward
+from reference_impl.rollout import RolloutEngine, fingerprint, sample_seed
 from reference_impl.sampling import Rollout, sample_rollouts
+from reference_impl.step_loss import SUMS, StepTokens, count_tokens, global_weights, micro_batch_loss
 from reference_impl.strategy import Strategy
 from reference_impl.validation import Validator
 
@@ -67,6 +68,7 @@ class Trainer:
         self.folder = folder
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.objective: Objective = build_objective(config)
+        self.reward = build_reward(config.reward, config.judge, seed=config.seed)
         self.prompts = [prompt_ids(tokenizer, row) for row in data.prompts]
         self.expert = [expert_sequence(tokenizer, row, config.max_response_tokens) for row in data.expert]
         self.expert_rows_cut = sum(not sequence.complete for sequence in self.expert)
@@ -76,7 +78,10 @@ class Trainer:
                 f"{config.max_response_tokens} tokens and teach no end of turn",
                 file=sys.stderr,
             )
-        self.validator = Validator(config, data.validation, strategy, engine, tokenizer, folder)
+        self.demonstrations: Demonstrations | None = None
+        if self.objective.demonstrations:
+            self.demonstrations = Demonstrations.align(data.prompts, data.expert, self.expert, self.reward, tokenizer)
+        self.validator = Validator(config, data.validation, strategy, engine, tokenizer, folder, self.reward)
         self.identity = identity
         self.progress = load_state(folder / "state", strategy, identity) or Progress()
         self.started = time.monotonic() - self.progress.seconds
@@ -101,23 +106,21 @@ class Trainer:
         """One update: sample, reward, advantage, expert batch, loss, update, log."""
         started = time.perf_counter()
         progress = self.progress
-        mu, mu_state = self.objective.mu(progress.step, Signals(), progress.mu_state)
-        rollouts = self.sample() if mu < 1 else []
+        mu, mu_state, rollouts = self.choose_mu()
         sampled = time.perf_counter()
 
-        rewards_PG = torch.tensor([r.graded.reward for r in rollouts]).view(-1, self.config.group_size)
-        advantages = group_advantages(rewards_PG).flatten().tolist() if rollouts else []
-        sequences = [
-            TrainingSequence(r.prompt_ids, r.completion.token_ids, False, advantage, r.completion.logprobs)
-            for r, advantage in zip(rollouts, advantages, strict=True)
-        ]
+        sequences, rewards_PG = self.group(rollouts) if mu < 1 else ([], None)
         sequences += self.expert_batch() if mu > 0 else []
+        if mu_state.get("stage") != progress.mu_state.get("stage", mu_state.get("stage")):
+            self.strategy.reset_optimizer()
         update = self.update(sequences, mu)
         updated = time.perf_counter()
 
         progress.step += 1
-        progress.mu_state = dict(mu_state)
-        self.sync_engine()
+        progress.mu_state = mu_state
+        progress.grad_norm = update["grad_norm"]
+        if progress.step % self.config.sync_every == 0 or progress.step == self.config.steps:
+            self.sync_engine()
         metrics: Record = {
             "step": progress.step,
             "paper_step": progress.step * self.config.steps_divisor,
@@ -134,6 +137,19 @@ class Trainer:
         }
         self.log.step(metrics, timings)
 
+    def choose_mu(self) -> tuple[float, dict[str, float], list[Rollout]]:
+        """(mu of this step, the controller's new state, the step's rollouts: none where mu = 1 needs none)."""
+        progress, objective = self.progress, self.objective
+        draw = (sample_seed("mu", self.config.seed, progress.step) >> 10) / 2**53
+        signals = Signals(grad_norm=progress.grad_norm, uniform=draw)
+        rollouts = self.sample() if objective.mu_reads_rewards else []
+        if rollouts:
+            signals = replace(signals, reward_mean=sum(r.graded.reward for r in rollouts) / len(rollouts))
+        mu, state = objective.mu(progress.step, signals, progress.mu_state)
+        if mu < 1 and not rollouts:
+            rollouts = self.sample()
+        return mu, dict(state), rollouts
+
     def sample(self) -> list[Rollout]:
         """K rollouts for each of the step's prompts (P × G, flattened)."""
         config, number = self.config, self.progress.rollout_batches
@@ -143,12 +159,16 @@ class Trainer:
             self.engine,
             [self.data.prompts[i] for i in indices],
             [self.prompts[i] for i in indices],
-            samples=config.group_size,
-            reward=config.reward,
+            samples=config.group_size - self.objective.demonstrations,
+            reward=self.reward,
             seed_parts=("rollout", config.seed, number),
             max_tokens=config.max_response_tokens,
             temperature=config.temperature,
         )
+
+    def group(self, rollouts: Sequence[Rollout]) -> tuple[list[TrainingSequence], Tensor]:
+        """The step's groups as sequences with their advantages, and the groups' rewards (P, G)."""
+        return group_sequences(rollouts, self.config.group_size, self.demonstrations, self.config.normalise)
 
     def expert_batch(self) -> list[TrainingSequence]:
         """The next expert demonstrations of the shuffled stream."""
@@ -164,66 +184,46 @@ class Trainer:
         Both denominators count the tokens of the whole step, over all ranks, so the result does not depend on how
         the step is cut into micro-batches.
         """
-        model, objective, config = self.strategy.model, self.objective, self.config
-        batches = list(micro_batches(sequences, config.micro_batch_tokens, self.pad_id, model.device))
-        expert_tokens = self.strategy.sum_over_ranks(sum(len(s.response_ids) for s in sequences if s.is_expert))
-        rollout_tokens = self.strategy.sum_over_ranks(sum(len(s.response_ids) for s in sequences if not s.is_expert))
-        weights = self.global_weights(batches) if objective.phi_needs_global_batch and mu > 0 else None
-        sums = dict.fromkeys(("sft", "grpo", "phi", "entropy", "clipped", "engine_kl"), 0.0)
-        for number, batch in enumerate(batches):
-            logprobs_BT, entropy_BT = token_statistics(model, batch, config.temperature)
-            grpo = sft = None
-            if mu < 1:
-                # Strictly on-policy: the ratio is 1, and its gradient that of the log-prob (Section 2).
-                mask_BT, old_BT = batch.rollout_mask_BT, logprobs_BT.detach()
-                grpo = grpo_loss(
-                    logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=objective.clip_eps, denom=rollout_tokens
-                )
-                clipped = clip_fraction(
-                    logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=objective.clip_eps, denom=rollout_tokens
-                )
-                engine_kl = approx_kl(old_BT, batch.engine_logprobs_BT, mask_BT, denom=rollout_tokens)
-                sums["grpo"] += grpo.item()
-                sums["clipped"] += float(clipped)
-                sums["engine_kl"] += float(engine_kl)
-                sums["entropy"] += masked_sum(entropy_BT, mask_BT) / rollout_tokens
-            if mu > 0:
-                mask_BT = batch.expert_mask_BT
-                phi_BT = weights[number] if weights else objective.weights(logprobs_BT, entropy_BT, mask_BT)
-                sft = sft_loss(logprobs_BT, mask_BT, weights_BT=phi_BT, denom=expert_tokens)
-                sums["sft"] += sft.item()
-                sums["phi"] += masked_sum(phi_BT, mask_BT) / expert_tokens
-            self.strategy.backward(chord_loss(grpo, sft, mu))
-        summed = {key: self.strategy.sum_over_ranks(value) for key, value in sums.items()}
+        strategy, objective, config = self.strategy, self.objective, self.config
+        batches = list(micro_batches(sequences, config.micro_batch_tokens, self.pad_id, strategy.model.device))
+        rollout, demonstration, expert = (
+            strategy.sum_over_ranks(count_tokens(sequences, kind)) for kind in ("rollout", "demonstration", "expert")
+        )
+        tokens = StepTokens(rollout, demonstration, expert)
+        all_tokens = strategy.sum_over_ranks(sum(sequence.tokens for sequence in sequences))
+        phi: list[Tensor | None] = [None] * len(batches)
+        if objective.phi_needs_global_batch and mu > 0:
+            with torch.no_grad():
+                parts = [token_statistics(strategy.model, batch, config.temperature) for batch in batches]
+            phi = global_weights(objective, batches, parts)
+        sums = dict.fromkeys(SUMS, 0.0)
+        for batch, phi_BT in zip(batches, phi, strict=True):
+            stats = token_statistics(strategy.model, batch, config.temperature)
+            loss = micro_batch_loss(objective, batch, stats, mu, tokens, phi_BT, sums)
+            if stats.router_loss is not None:
+                # A mean over the micro-batch: weighted by its share of the step's tokens.
+                router = stats.router_loss * (int(batch.real_BT1.sum()) / all_tokens)
+                sums["router"] += router.item()
+                loss = loss + router
+            strategy.backward(loss)
+        summed = {key: strategy.sum_over_ranks(value) for key, value in sums.items()}
+        rl, sft = mu < 1, mu > 0
         return {
-            "entropy": summed["entropy"] if mu < 1 else None,
-            "phi_mean": summed["phi"] if mu > 0 else None,
-            "sft_loss": summed["sft"] if mu > 0 else None,
-            "grpo_loss": summed["grpo"] if mu < 1 else None,
-            "loss": (1 - mu) * summed["grpo"] + mu * summed["sft"],
-            "clip_fraction": summed["clipped"] if mu < 1 else None,
-            "engine_kl": summed["engine_kl"] if mu < 1 else None,
-            "grad_norm": self.strategy.step(),
-            "expert_tokens": expert_tokens,
-            "rollout_tokens": rollout_tokens,
+            "entropy": summed["entropy"] if rl else None,
+            "phi_mean": summed["phi"] if sft else None,
+            "sft_loss": summed["sft"] if sft else None,
+            "grpo_loss": summed["rl"] - summed["demonstration"] - summed["auxiliary"] if rl else None,
+            "demonstration_loss": summed["demonstration"] if rl and demonstration else None,
+            "auxiliary_loss": summed["auxiliary"] if rl and objective.auxiliary else None,
+            "router_loss": summed["router"] or None,
+            "loss": (1 - mu) * summed["rl"] + mu * summed["sft"] + summed["router"],
+            "clip_fraction": summed["clipped"] if rl else None,
+            "engine_kl": summed["engine_kl"] if rl else None,
+            "grad_norm": strategy.step(),
+            "expert_tokens": expert,
+            "demonstration_tokens": demonstration,
+            "rollout_tokens": rollout,
         }
-
-    @torch.no_grad()
-    def global_weights(self, batches: Sequence[MicroBatch]) -> list[Tensor]:
-        """phi of every micro-batch, for weights that compare a token with all expert tokens of the step."""
-        config = self.config
-        parts = [token_statistics(self.strategy.model, batch, config.temperature) for batch in batches]
-        masks = [batch.expert_mask_BT for batch in batches]
-        flat = [
-            torch.cat([tensor[mask] for tensor, mask in zip(tensors, masks, strict=True)])[None]
-            for tensors in zip(*parts, strict=True)
-        ]
-        weights_1T = self.objective.weights(flat[0], flat[1], torch.ones_like(flat[0], dtype=torch.bool))
-        pieces = weights_1T[0].split([int(mask.sum()) for mask in masks])
-        return [
-            torch.zeros_like(part[0]).masked_scatter(mask, piece)
-            for part, mask, piece in zip(parts, masks, pieces, strict=True)
-        ]
 
     def sync_engine(self) -> None:
         """Hand the new weights to the engine and make sure that it has them: stale rollouts would train silently."""
@@ -234,18 +234,16 @@ class Trainer:
             raise RuntimeError(f"the rollout engine holds weights {found}, not the policy's {expected}")
 
 
-def masked_sum(values_BT: Tensor, mask_BT: Tensor) -> float:
-    """Sum over the positions where the mask is 1."""
-    return float(values_BT[mask_BT].sum())
-
-
 def rate(tokens: float | None, seconds: float) -> float | None:
     """Tokens per second; None where there are none."""
     return tokens / seconds if tokens else None
 
 
-def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor) -> Record:
-    """What the step's rollouts say of the policy; all None in a step without rollouts."""
+def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor | None) -> Record:
+    """What the step's rollouts say of the policy; all None in a step without rollouts.
+
+    ``rewards_PG`` are the groups' rewards, demonstrations among them included: what the advantages are made of.
+    """
     names = (
         "reward_mean",
         "reward_std",
@@ -258,13 +256,14 @@ def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor) -> Record:
     if not rollouts:
         return dict.fromkeys(names)
     n = len(rollouts)
+    rewards_B = torch.tensor([r.graded.reward for r in rollouts])
     values = (
-        rewards_PG.mean().item(),
-        rewards_PG.std().item(),
+        rewards_B.mean().item(),
+        rewards_B.std().item(),
         sum(r.graded.correct for r in rollouts) / n,
         sum(not r.graded.well_formatted and not r.completion.truncated for r in rollouts) / n,
         sum(r.completion.truncated for r in rollouts) / n,
-        zero_variance_share(rewards_PG),
+        None if rewards_PG is None else zero_variance_share(rewards_PG),
         sum(len(r.completion.token_ids) for r in rollouts) / n,
     )
     return dict(zip(names, values, strict=True))

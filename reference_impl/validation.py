@@ -11,6 +11,7 @@ from reference_impl.batching import prompt_ids
 from reference_impl.checkpoint import Progress
 from reference_impl.config import RunConfig
 from reference_impl.files import replace_folder
+from reference_impl.rewards import Reward
 from reference_impl.rollout import RolloutEngine
 from reference_impl.sampling import sample_rollouts
 from reference_impl.strategy import Strategy
@@ -27,6 +28,7 @@ class Validator:
         engine: RolloutEngine,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
+        reward: Reward,
     ) -> None:
         self.config = config
         self.rows = rows
@@ -34,29 +36,34 @@ class Validator:
         self.engine = engine
         self.tokenizer = tokenizer
         self.folder = folder
+        self.reward = reward
         self.prompts = [prompt_ids(tokenizer, row) for row in rows]
 
     def evaluate(self, step: int) -> dict[str, Any]:
-        """Accuracy with its standard error over prompts, and response length, of the policy as it is."""
+        """Accuracy, mean score with its standard error over prompts, and response length, of the policy as it is.
+
+        Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1.
+        """
         config = self.config
         rollouts = sample_rollouts(
             self.engine,
             self.rows,
             self.prompts,
             samples=config.validation_samples,
-            reward=config.reward,
+            reward=self.reward,
             seed_parts=("validation",),
             max_tokens=config.max_response_tokens,
             temperature=config.temperature,
         )
         k = config.validation_samples
-        correct = [float(rollout.graded.correct) for rollout in rollouts]
-        by_prompt = [statistics.fmean(correct[i : i + k]) for i in range(0, len(correct), k)]
+        scores = [rollout.graded.score for rollout in rollouts]
+        by_prompt = [statistics.fmean(scores[i : i + k]) for i in range(0, len(scores), k)]
         spread = statistics.stdev(by_prompt) if len(by_prompt) > 1 else 0.0
         return {
             "step": step,
             "epoch": None if config.epochs is None else step * config.epochs / config.steps,
-            "accuracy": statistics.fmean(correct),
+            "accuracy": statistics.fmean(float(rollout.graded.correct) for rollout in rollouts),
+            "score": statistics.fmean(scores),
             "stderr": spread / len(by_prompt) ** 0.5,
             "response_length": statistics.fmean(len(rollout.completion.token_ids) for rollout in rollouts),
             "checkpoint": None,
@@ -65,7 +72,7 @@ class Validator:
     def validate(self, progress: Progress) -> dict[str, Any]:
         """Evaluate, write the checkpoint if it is to be kept, and remember the best (the first of equals)."""
         record = self.evaluate(progress.step)
-        is_best = progress.best is None or record["accuracy"] > progress.best["accuracy"]
+        is_best = progress.best is None or record["score"] > progress.best["score"]
         if self.config.keep == "epoch":
             record["checkpoint"] = f"checkpoints/step-{progress.step:06d}"
             self.export(self.folder / record["checkpoint"])

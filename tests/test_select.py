@@ -10,18 +10,20 @@ from reference_impl.select import candidates, choose_best, select
 IDENTITY = {"domain": "math", "scale": "mini", "seed": 0}
 
 
-def write_run(folder: Path, accuracies: list[float]) -> Path:
+def write_run(folder: Path, scores: list[float]) -> Path:
     """A grid run with one kept checkpoint per epoch, whose 'weights' name run and epoch."""
-    lines: list[dict[str, object]] = [{"step": 0, "epoch": 0.0, "accuracy": 0.99, "checkpoint": None}]
-    for epoch, accuracy in enumerate(accuracies, 1):
+    lines: list[dict[str, object]] = [{"step": 0, "epoch": 0.0, "score": 0.99, "accuracy": 0.99, "checkpoint": None}]
+    for epoch, score in enumerate(scores, 1):
         checkpoint = f"checkpoints/step-{epoch:06d}"
         (folder / checkpoint).mkdir(parents=True)
         (folder / checkpoint / "weights").write_text(f"{folder.parent.name} epoch {epoch}")
-        lines.append({"step": epoch, "epoch": float(epoch), "accuracy": accuracy, "checkpoint": checkpoint})
+        # The score chooses: accuracies in the opposite order would choose another.
+        record = {"step": epoch, "epoch": float(epoch), "score": score, "accuracy": 1 - score, "checkpoint": checkpoint}
+        lines.append(record)
     (folder / "validation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     keys = ("config", "config_hash", "policy_hash", "data_hash", "packages", "hardware", "code_revision")
-    record = dict.fromkeys(keys) | IDENTITY | {"method": folder.parent.name}
-    (folder / "run.json").write_text(json.dumps(record))
+    identity = dict.fromkeys(keys) | IDENTITY | {"method": folder.parent.name}
+    (folder / "run.json").write_text(json.dumps(identity))
     return folder
 
 
@@ -76,4 +78,4 @@ def test_order_of_the_runs_given_does_not_matter(grid: list[Path], tmp_path: Pat
 
 
 def test_first_of_equals() -> None:
-    assert choose_best([{"accuracy": 0.5, "n": 1}, {"accuracy": 0.5, "n": 2}])["n"] == 1
+    assert choose_best([{"score": 0.5, "n": 1}, {"score": 0.5, "n": 2}])["n"] == 1

@@ -40,7 +40,7 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
     metrics = read_jsonl(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, config.steps + 1))
     assert metrics[-1]["paper_step"] == config.steps * config.steps_divisor
-    best = max(read_jsonl(tmp_path / "validation.jsonl")[1:], key=lambda line: line["accuracy"])
+    best = max(read_jsonl(tmp_path / "validation.jsonl")[1:], key=lambda line: line["score"])
     assert record["best"] == best
     AutoModelForCausalLM.from_pretrained(tmp_path / "best")
     assert list((tmp_path / "tb").glob("events.*"))
@@ -50,7 +50,7 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"run": "chord_fi"}, r"unknown run 'chord_fi'; did you mean 'chord_phi'"),
+        ({"run": "chord_phii"}, r"unknown run 'chord_phii'; did you mean 'chord_phi'"),
         ({"run": "sft"}, r"unknown run 'sft'.*sft-lr1e-06"),
         ({"domain": "maths"}, r"unknown domain 'maths'; did you mean 'math'"),
         ({"scale": "minni"}, r"unknown scale 'minni'; did you mean 'mini'"),

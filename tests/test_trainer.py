@@ -34,9 +34,10 @@ def config_of(run: str, **changes: Any) -> RunConfig:
 
 
 def data_of(config: RunConfig) -> Data:
+    aligned = config.expert == "aligned"
     return Data(
         math_world.rl_rows(config.prompt_rows, 0),
-        math_world.expert_rows(config.expert_rows, 0),
+        math_world.aligned_rows(config.prompt_rows, 0) if aligned else math_world.expert_rows(config.expert_rows, 0),
         math_world.validation_rows(config.validation_rows, 0),
     )
 
@@ -54,7 +55,7 @@ def sequences_of(policy: Path) -> list[TrainingSequence]:
     experts = [expert_sequence(tokenizer, row, 40 + 11 * i) for i, row in enumerate(math_world.expert_rows(4, 1))]
     rollouts = [
         dataclasses.replace(
-            expert, is_expert=False, response_ids=expert.response_ids[: 7 + 5 * i], advantage=(-1) ** i * (i + 0.5)
+            expert, kind="rollout", response_ids=expert.response_ids[: 7 + 5 * i], advantage=(-1) ** i * (i + 0.5)
         )
         for i, expert in enumerate(experts)
     ]
@@ -69,7 +70,7 @@ def test_micro_batches_do_not_change_the_update(tiny_policy: Path, tmp_path: Pat
     for name, budget in (("whole", 1_000_000), ("single", 1)):
         trainer = trainer_of(config_of(run, phi={"name": phi}, micro_batch_tokens=budget), tiny_policy, tmp_path / name)
         mu = 0.0 if run == "grpo" else 0.3
-        sequences = [s for s in sequences_of(tiny_policy) if mu > 0 or not s.is_expert]
+        sequences = [s for s in sequences_of(tiny_policy) if mu > 0 or s.kind == "rollout"]
         results.append((trainer.update(sequences, mu), {k: v.clone() for k, v in trainer.strategy.weights().items()}))
     (whole, whole_weights), (single, single_weights) = results
     for key, value in whole.items():
@@ -90,19 +91,21 @@ def test_update_is_equation_3(tiny_policy: Path, tmp_path: Path) -> None:
         ids = torch.tensor([sequence.prompt_ids + sequence.response_ids])
         logprobs = torch.log_softmax(model(ids).logits[0, len(sequence.prompt_ids) - 1 : -1], dim=-1)
         total = logprobs.gather(-1, torch.tensor(sequence.response_ids)[:, None]).sum()
-        if sequence.is_expert:
+        if sequence.kind == "expert":
             sft = sft - total
         else:
             grpo = grpo - sequence.advantage * total  # strictly on-policy: the gradient of Eq. 2 is that of A log pi
-    tokens = {kind: sum(len(s.response_ids) for s in sequences if s.is_expert == kind) for kind in (True, False)}
-    loss = (1 - mu) * grpo / tokens[False] + mu * sft / tokens[True]
+    tokens = {kind: sum(len(s.response_ids) for s in sequences if s.kind == kind) for kind in ("expert", "rollout")}
+    loss = (1 - mu) * grpo / tokens["rollout"] + mu * sft / tokens["expert"]
     loss.backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     metrics = trainer.update(sequences, mu)
-    assert metrics["sft_loss"] == pytest.approx(sft.item() / tokens[True], rel=1e-5)
+    assert metrics["sft_loss"] == pytest.approx(sft.item() / tokens["expert"], rel=1e-5)
     assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
     # The ratio is 1, so the surrogate's value is minus the token mean of the advantages.
-    mean_advantage = sum(s.advantage * len(s.response_ids) for s in sequences if not s.is_expert) / tokens[False]
+    mean_advantage = (
+        sum(s.advantage * len(s.response_ids) for s in sequences if s.kind == "rollout") / tokens["rollout"]
+    )
     assert metrics["grpo_loss"] == pytest.approx(-mean_advantage, rel=1e-5)
 
 
@@ -120,33 +123,40 @@ def test_another_seed_is_another_run(tiny_policy: Path, tmp_path: Path) -> None:
     assert (tmp_path / "0/metrics.jsonl").read_bytes() != (tmp_path / "1/metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("run", ["chord_mu", "sft-lr5e-06"])
-def test_interrupted_run_continues_identically(tiny_policy: Path, tmp_path: Path, run: str) -> None:
-    config = config_of(run, steps=6, validate_every=2)
-    trainer_of(config, tiny_policy, tmp_path / "through").train()
-    broken = trainer_of(config, tiny_policy, tmp_path / "broken")
+def assert_resumes_identically(config: RunConfig, policy: Path, folder: Path, done: int) -> None:
+    """A run that dies after ``done`` steps and is called again equals one that goes through, bit for bit."""
+    trainer_of(config, policy, folder / "through").train()
+    broken = trainer_of(config, policy, folder / "broken")
     step = broken.train_step
     calls: list[None] = []
 
-    def dies_after_three() -> None:
-        if len(calls) == 3:
+    def dies_after_some() -> None:
+        if len(calls) == done:
             raise KeyboardInterrupt
         step()
         calls.append(None)
 
-    broken.train_step = dies_after_three  # type: ignore[method-assign]
+    broken.train_step = dies_after_some  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         broken.train()
-    # Step 3 was logged, but the last saved state is that of step 2: step 3 must be done again, and logged once.
-    assert len(read_jsonl(tmp_path / "broken/metrics.jsonl")) == 3
-    resumed = trainer_of(config, tiny_policy, tmp_path / "broken")
-    assert resumed.progress.step == 2
+    # Steps after the last saved state were logged already: they must be done again, and logged once.
+    assert len(read_jsonl(folder / "broken/metrics.jsonl")) == done
+    resumed = trainer_of(config, policy, folder / "broken")
+    assert resumed.progress.step == done - done % config.validate_every > 0
     resumed.train()
     for file in ("metrics.jsonl", "validation.jsonl"):
-        assert (tmp_path / "broken" / file).read_bytes() == (tmp_path / "through" / file).read_bytes()
-    kept = "checkpoints/step-000006" if config.keep == "epoch" else "best"
-    weights = [(tmp_path / name / kept / "model.safetensors").read_bytes() for name in ("broken", "through")]
+        assert (folder / "broken" / file).read_bytes() == (folder / "through" / file).read_bytes()
+    last = torch.load(folder / "broken/state/state.pt", weights_only=True)["model"]
+    for name, weight in torch.load(folder / "through/state/state.pt", weights_only=True)["model"].items():
+        assert torch.equal(last[name], weight), name
+    kept = f"checkpoints/step-{config.steps:06d}" if config.keep == "epoch" else "best"
+    weights = [(folder / name / kept / "model.safetensors").read_bytes() for name in ("broken", "through")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("run", ["chord_mu", "sft-lr5e-06"])
+def test_interrupted_run_continues_identically(tiny_policy: Path, tmp_path: Path, run: str) -> None:
+    assert_resumes_identically(config_of(run, steps=6, validate_every=2), tiny_policy, tmp_path, done=3)
 
 
 def test_state_of_another_configuration_is_left_behind(
@@ -204,13 +214,13 @@ def test_micro_batches_respect_the_budget_and_hold_everything_once(tiny_policy: 
     batches = list(micro_batches(sequences, budget=300, pad_id=0))
     assert all(batch.ids_BT1.numel() <= 300 or len(batch.ids_BT1) == 1 for batch in batches)
     found = [
-        (tuple(ids[1:][mask].tolist()), bool(expert), float(advantage))
+        (tuple(ids[1:][mask].tolist()), kind, float(advantage))
         for batch in batches
-        for ids, mask, expert, advantage in zip(
-            batch.ids_BT1, batch.mask_BT, batch.expert_B, batch.advantages_B, strict=True
+        for ids, mask, kind, advantage in zip(
+            batch.ids_BT1, batch.mask_BT, batch.kinds_B, batch.advantages_B, strict=True
         )
     ]
-    assert sorted(found) == sorted((s.response_ids, s.is_expert, s.advantage) for s in sequences)
+    assert sorted(found) == sorted((s.response_ids, s.kind, s.advantage) for s in sequences)
 
 
 def test_expert_boundary_is_where_generation_begins(tiny_policy: Path) -> None:

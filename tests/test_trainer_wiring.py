@@ -56,6 +56,12 @@ def script(trainer: Trainer, correct: Sequence[Sequence[bool]]) -> list[Generati
     return asked
 
 
+def likes_vowels(text: str, gold: str, truncated: bool) -> Graded:
+    """A reward that a random policy can find: the share of a's and e's."""
+    share = sum(text.count(letter) for letter in "ae") / max(1, len(text))
+    return Graded(share, share > 0.1, True, share)
+
+
 def test_every_rollout_gets_the_advantage_of_its_own_group(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = trainer_of(config_of("grpo", rl_prompts=2, group_size=GROUP), tiny_policy, tmp_path)
     updates = spy_on_updates(trainer)
@@ -104,12 +110,12 @@ def test_each_step_takes_the_next_prompts_seeds_and_demonstrations(tiny_policy: 
     for _ in range(3):
         trainer.train_step()
     # Six prompts and six demonstrations, two of each a step: three steps see every one exactly once.
-    for kind in (False, True):
-        seen = [{s.prompt_ids for s in step if s.is_expert is kind} for step in updates]
+    for kind in ("rollout", "expert"):
+        seen = [{s.prompt_ids for s in step if s.kind == kind} for step in updates]
         assert [len(prompts) for prompts in seen] == [2, 2, 2] and len(set().union(*seen)) == 6
     assert len({request.seed for request in asked}) == len(asked) == 3 * 2 * GROUP
     for sequence in updates[0]:
-        assert (sequence.engine_logprobs != ()) is not sequence.is_expert
+        assert (sequence.engine_logprobs != ()) is (sequence.kind == "rollout")
 
 
 def test_a_prompt_twice_in_a_batch_gets_two_groups(tiny_policy: Path, tmp_path: Path) -> None:
@@ -128,13 +134,15 @@ def test_logged_mu_is_the_schedules(tiny_policy: Path, tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_on_validation_is_kept(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = trainer_of(config_of("chord_phi", steps=4, validate_every=1), tiny_policy, tmp_path)
-    accuracies = iter([0.9, 0.2, 0.6, 0.6, 0.4])  # step 0 is the untouched policy: looked at, never chosen
+    scores = iter([0.9, 0.2, 0.6, 0.6, 0.4])  # step 0 is the untouched policy: looked at, never chosen
+    accuracies = iter([0.9, 0.8, 0.1, 0.2, 0.9])  # a judged response can be good and not flawless: the score decides
     weights: dict[int, torch.Tensor] = {}
     parameter = next(iter(trainer.strategy.weights()))
 
     def evaluate(step: int) -> dict[str, Any]:
         weights[step] = trainer.strategy.weights()[parameter].clone()
-        return {"step": step, "accuracy": next(accuracies), "response_length": 1.0, "checkpoint": None}
+        record = {"step": step, "accuracy": next(accuracies), "score": next(scores)}
+        return record | {"response_length": 1.0, "checkpoint": None}
 
     trainer.validator.evaluate = evaluate  # type: ignore[method-assign]
     progress = trainer.train()
@@ -174,12 +182,7 @@ def test_divergence_stops_the_run_with_the_weights_untouched(tiny_policy: Path, 
 def test_grpo_raises_what_it_is_rewarded_for(
     tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reward that a random policy can find (the share of a's and e's): the whole loop must climb it."""
-
-    def likes_vowels(text: str, gold: str, truncated: bool) -> Graded:
-        share = sum(text.count(letter) for letter in "ae") / max(1, len(text))
-        return Graded(share, False, True)
-
+    """The whole loop must climb a reward that a random policy can find."""
     monkeypatch.setitem(REWARDS, "math", likes_vowels)
     config = config_of("grpo", group_size=8, steps=25, validate_every=25, learning_rate=3e-3, max_response_tokens=12)
     trainer_of(config, tiny_policy, tmp_path).train()

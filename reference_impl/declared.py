@@ -1,0 +1,158 @@
+"""What the configuration files declare, as data: domains, methods, scales. `reference_impl.config` reads them."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def choose(what: str, value: str, allowed: Iterable[str], source: str) -> str:
+    """``value`` if it is allowed; else a ValueError with the allowed ones and the nearest."""
+    names = list(allowed)
+    if value not in names:
+        near = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown {what} {value!r}{hint} ({source} has: {', '.join(names)})")
+    return value
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A set of demonstrations: who wrote them and how many there are, ``rl`` for one to every RL prompt."""
+
+    name: str
+    source: str
+    rows: int | str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The paper's values for one domain (domains.yaml)."""
+
+    name: str
+    label: str
+    reward: str
+    policies: Mapping[str, str]
+    """Role → the paper's model; ``main`` is the one of most methods."""
+    experts: Mapping[str, Expert]
+    """Role → demonstrations; ``main`` is the set of most methods."""
+    prompt_rows: int
+    sft_batch: int
+    rl_prompts: int
+    group_size: int
+    rl_steps: int
+    max_response_tokens: int
+    validate_every: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of methods.yaml, in the paper's units; the file's head explains the keys."""
+
+    name: str
+    label: str
+    paper: str
+    role: str = "method"
+    domains: tuple[str, ...] | None = None
+    policy: str = "main"
+    expert: str = "main"
+    init: str = "policy"
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    mu: Mapping[str, Any] = field(default_factory=dict)
+    phi: str | Mapping[str, Any] = "none"
+    group_size: int | None = None
+    sync_every: int = 1
+    mixed: Mapping[str, Any] = field(default_factory=dict)
+    auxiliary: Mapping[str, Any] = field(default_factory=dict)
+    normalise: bool = True
+    learning_rate: float | None = None
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    select: Mapping[str, Any] = field(default_factory=dict)
+    keep: str = "best"
+
+    @property
+    def trains(self) -> bool:
+        """Whether runs of its own belong to this entry (neither a selection nor the untouched policy)."""
+        return not self.select and self.budget.get("steps") != 0
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All of methods.yaml, domains.yaml and experiments.yaml."""
+
+    methods: Mapping[str, Method]
+    domains: Mapping[str, Domain]
+    experiments: Mapping[str, Any]
+
+    def method(self, name: str) -> Method:
+        """The entry called ``name``. Raises ValueError naming the nearest."""
+        return self.methods[choose("method", name, self.methods, "methods.yaml")]
+
+    def method_domains(self, name: str) -> tuple[str, ...]:
+        """The domains that a method is trained in: those it declares, else the two of the paper's Table 1."""
+        return self.method(name).domains or tuple(name for name in ("math", "tool") if name in self.domains)
+
+    def runs(self, name: str) -> dict[str, float | None]:
+        """Run name → learning rate of every training run of an entry: several for a grid, none where nothing trains."""
+        method = self.method(name)
+        if not method.trains:
+            return {}
+        if method.grid:
+            return {f"{name}-lr{rate:g}": rate for rate in method.grid["learning_rate"]}
+        return {name: method.learning_rate}
+
+    def owner(self, run: str) -> tuple[Method, float | None]:
+        """The entry that a run name belongs to, and the run's learning rate in the paper's units."""
+        for name in self.methods:
+            runs = self.runs(name)
+            if run in runs:
+                return self.methods[name], runs[run]
+        known = [run_name for name in self.methods for run_name in self.runs(name)]
+        choose("run", run, known, "methods.yaml")
+        raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True)
+class ScaleDomain:
+    """What a scale says of one domain; None keeps the paper's value."""
+
+    name: str
+    data: str
+    policies: Mapping[str, str]
+    """Role → checkpoint folder or hub name of this scale's policy."""
+    steps_divisor: float
+    validation_rows: int
+    tasks: tuple[str, ...]
+    validation_samples: int = 1
+    judge: Mapping[str, Any] = field(default_factory=dict)
+    prompt_rows: int | None = None
+    expert_rows: int | None = None
+    """Rows of the main set; the others keep the paper's proportion to it."""
+    sft_batch: int | None = None
+    rl_prompts: int | None = None
+    group_size: int | None = None
+    max_response_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Caps on evaluation, for scales that only exercise the code; None: the whole benchmark."""
+
+    name: str
+    max_items: int | None
+    max_samples: int | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One file of scales/: sizes, engine and hardware, never mathematics."""
+
+    name: str
+    description: str
+    seeds: tuple[int, ...]
+    learning_rate_factor: float
+    engine: str
+    micro_batch_tokens: int
+    rollout_batch: int
+    domains: Mapping[str, ScaleDomain]
+    evaluation: Evaluation
