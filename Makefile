@@ -22,13 +22,20 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce test lint setup clean distclean
+.PHONY: help reproduce everything docs test lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the miniature (ARGS="table1 --config scale=smoke")
+reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headline (ARGS="table1 --config scale=smoke")
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+
+everything: $(BASE_STAMP)  ## the same for every table, figure and case of the paper, the headline first
+	$(BIN)/snakemake --cores $(CORES) everything $(ARGS)
+
+docs: $(BASE_STAMP)  ## write docs/declarations.md anew from pipelines/config
+	$(BIN)/python -m pipelines.declarations_table > docs/declarations.md.part
+	mv docs/declarations.md.part docs/declarations.md
 
 test: $(DEV_STAMP)  ## set up, then run every test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -1,6 +1,6 @@
-# The whole reproduction. Targets: all or headline (default), each table and figure (table1, figure6, …), each method
-# (chord_phi, …), regrade or regrade_<method>, retrain_policies. What exists is declared in pipelines/config; how it is
-# made, in pipelines/rules.
+# The whole reproduction. Targets: all or headline (default), everything, each table, figure and page (table1, figure6,
+# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies. What exists is declared in
+# pipelines/config (docs/declarations.md lists it); how it is made, in pipelines/rules.
 from snakemake.utils import min_version
 
 min_version("9.27")

@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipelines.checks import check_experiments, check_scale, experiment_entries, task_names, task_settings
+from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
+from pipelines.sandbox.policies import WORLDS, load_world
 from pipelines.validate import validate, validate_file
 from reference_impl.config import (
     CONFIG_DIR,
@@ -21,14 +23,20 @@ from reference_impl.config import (
     Scale,
     choose,
     domain_size,
+    expert_file,
     load_declarations,
     load_scale,
     resolve_run,
 )
 from reference_impl.files import file_hash
 
-TASKS_DIR = Path(__file__).resolve().parents[1] / "evaluation" / "tasks"
-DATA_SIZES = ("prompt_rows", "expert_rows")
+PAGES = {"index": "headline", "everything": "everything"}
+"""Pages of the report → the list of tables, figures and pages that each shows."""
+SUFFIXES = {"table": ("csv", "md", "tex"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
+"""Kind of experiment → its files."""
+FOLDERS = {"table": "tables/", "figure": "figures/", "page": ""}
+JUDGE_FLAGS = {"kind": "--judge", "timeout_s": "--judge-timeout"}
+"""Options of evaluation.regrade for a scale's judge; every other setting is the option `--judge-<setting>`."""
 
 
 @dataclass(frozen=True)
@@ -65,42 +73,63 @@ class Plan:
         return [name for name, method in self.declarations.methods.items() if method.select]
 
     @property
-    def tables(self) -> list[str]:
-        """Names of the declared tables."""
-        return self._experiments("table")
+    def policies(self) -> list[str]:
+        """Every policy of this scale, whichever role it has in whichever domain."""
+        return sorted({policy for domain in self.scale.domains.values() for policy in domain.policies.values()})
 
-    @property
-    def figures(self) -> list[str]:
-        """Names of the declared figures."""
-        return self._experiments("figure")
-
-    def _experiments(self, kind: str) -> list[str]:
+    def experiments(self, kind: str | None = None) -> list[str]:
+        """Names of the tables, figures and pages of which this scale has a domain, in the report's order."""
         return [
             name
-            for name, entry in self.declarations.experiments.items()
-            if name != "headline" and entry["kind"] == kind
+            for name, entry in experiment_entries(self.declarations).items()
+            if kind in (None, entry["kind"]) and set(entry["domains"]) & set(self.scale.domains)
         ]
 
-    def shipped(self, *domains: str) -> list[str]:
-        """Manifests of the domains' shipped policies, which name the version of their worlds."""
-        policies = sorted({self.scale.domains[domain].policy for domain in domains})
-        return [f"pipelines/sandbox/policies/{policy}/manifest.json" for policy in policies]
+    @cached_property
+    def headline(self) -> list[str]:
+        """What the default target makes."""
+        return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
 
-    def policy(self, domain: str) -> str:
-        """Folder of the policy that every method of a domain starts from."""
-        return f"{self.results}/policies/{self.scale.domains[domain].policy}"
+    def page(self, page: str) -> list[str]:
+        """Files of the tables and figures that a page of the report shows."""
+        shown = self.headline if PAGES[page] == "headline" else self.experiments()
+        return [
+            path
+            for name in shown
+            if self.declarations.experiments[name]["kind"] != "page"
+            for path in self.report(name)
+        ]
+
+    def policy(self, domain: str, role: str) -> str:
+        """Folder of a domain's policy."""
+        return f"{self.results}/policies/{self.scale.domains[domain].policies[role]}"
+
+    def data_files(self, domain: str) -> list[str]:
+        """The files of a domain's training data, without their manifest."""
+        return [f"{self.results}/data/{domain}/{name}" for name in self.splits(domain)]
+
+    def run_data(self, domain: str, run: str) -> list[str]:
+        """The files that a training run reads: prompts, validation and the method's own demonstrations."""
+        names = (PROMPTS, VALIDATION, expert_file(self.declarations.owner(run)[0].expert))
+        return [f"{self.results}/data/{domain}/{name}" for name in names]
+
+    def splits(self, domain: str) -> dict[str, int]:
+        """File → its rows, of a domain's training data."""
+        return split_rows(self.declarations, self.scale, domain)
 
     def checkpoint(self, domain: str, method: str, seed: int | str) -> str:
         """Folder of a method's checkpoint: its best, or the policy where nothing is trained."""
         entry = self.declarations.method(method)
         if entry.trains or entry.select:
             return f"{self.results}/runs/{domain}/{method}/seed{seed}/best"
-        return self.policy(domain)
+        return self.policy(domain, entry.policy)
 
     def start(self, domain: str, run: str, seed: int | str) -> str:
         """Folder of the checkpoint that a training run starts from."""
-        init = self.declarations.owner(run)[0].init
-        return self.policy(domain) if init == "policy" else self.checkpoint(domain, init, seed)
+        method = self.declarations.owner(run)[0]
+        if method.init == "policy":
+            return self.policy(domain, method.policy)
+        return self.checkpoint(domain, method.init, seed)
 
     @staticmethod
     def whole(checkpoint: str) -> str:
@@ -134,6 +163,16 @@ class Plan:
             for seed in self.seeds
         ]
 
+    def evaluations(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
+        """Folders with a method's samples, in every domain with every seed."""
+        if self.declarations.method(method).role != "method":
+            return []
+        return [
+            f"{self.results}/evaluations/{domain}/{method}/seed{seed}"
+            for domain in self._domains(method, domains)
+            for seed in self.seeds
+        ]
+
     def regraded(self, method: str) -> list[str]:
         """Summaries of a method's samples graded again: every domain, seed and task."""
         if self.declarations.method(method).role != "method":
@@ -150,26 +189,56 @@ class Plan:
         return [domain for domain in self.scale.domains if domain in declared and (only is None or domain in only)]
 
     def report(self, experiment: str) -> list[str]:
-        """Files of one table or figure."""
-        if self.declarations.experiments[experiment]["kind"] == "table":
-            return [f"{self.results}/report/tables/{experiment}.{ext}" for ext in ("csv", "md", "tex")]
-        return [f"{self.results}/report/figures/{experiment}.{ext}" for ext in ("png", "svg", "json")]
+        """Files of one table, figure or page."""
+        kind = self.declarations.experiments[experiment]["kind"]
+        return [f"{self.results}/report/{FOLDERS[kind]}{experiment}.{suffix}" for suffix in SUFFIXES[kind]]
 
     def ingredients(self, experiment: str) -> list[str]:
-        """What a table (scores) or a figure (training records) is made of, and the data's manifests."""
+        """What a table (scores), a figure (training records) or a page (scores and samples) is made of, and the data's
+        manifests.
+        """
         entry = self.declarations.experiments[experiment]
         domains = tuple(domain for domain in entry["domains"] if domain in self.scale.domains)
-        parts = self.scores if entry["kind"] == "table" else self.records
-        manifests = [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
-        return [path for method in entry["methods"] for path in parts(method, domains)] + manifests
+        parts = {"table": [self.scores], "figure": [self.records], "page": [self.scores, self.evaluations]}
+        made = [path for name in entry["methods"] for part in parts[entry["kind"]] for path in part(name, domains)]
+        return made + [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
+
+    @cached_property
+    def headline_runs(self) -> frozenset[tuple[str, str]]:
+        """(domain, run or method) of every job that the headline needs."""
+        found: set[tuple[str, str]] = set()
+        for experiment in self.headline:
+            entry = self.declarations.experiments[experiment]
+            for method in entry["methods"]:
+                found |= {(domain, name) for domain in entry["domains"] for name in self._needed(method)}
+        return frozenset(found)
+
+    def _needed(self, method: str) -> set[str]:
+        """A method, its runs, and those of everything that it starts from or chooses among."""
+        entry = self.declarations.method(method)
+        names = {method, *self.declarations.runs(method)}
+        for other in (entry.init, entry.select.get("from", "policy")):
+            names |= set() if other == "policy" else self._needed(other)
+        return names
+
+    def urgency(self, domain: str, name: str) -> int:
+        """10 for a run or method of the headline, 0 for any other: an interrupted call leaves the headline first."""
+        return 10 if (domain, name) in self.headline_runs else 0
 
     def targets(self) -> dict[str, list[str]]:
-        """Every name that can follow `snakemake --cores 2`: methods, tables and figures, with their files."""
+        """Every name that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""
         methods = {name: self.records(name) + self.scores(name) for name in self.declarations.methods}
         again = {f"regrade_{name}": files for name in methods if (files := self.regraded(name))}
-        everything = [path for files in again.values() for path in files]
-        reports = {name: self.report(name) for name in self.tables + self.figures}
-        return methods | reports | {"regrade": everything} | again
+        reports = {name: self.report(name) for name in self.experiments()}
+        everything = [path for name in reports for path in self.report(name)]
+        pages = [f"{self.results}/report/{page}.html" for page in PAGES]
+        return (
+            methods
+            | reports
+            | {"everything": everything + pages}
+            | {"regrade": [path for files in again.values() for path in files]}
+            | again
+        )
 
     def questions(self, task: str, benchmarks: str) -> str:
         """The file or folder with a task's questions: the user's, or the one among the benchmarks."""
@@ -182,6 +251,18 @@ class Plan:
         local = {task: self.data[task] for task in self.scale.domains[domain].tasks if task in self.data}
         return [part for task, data in local.items() for part in ("--data", f"{task}={data.path}")]
 
+    def judge_options(self, domain: str, task: str) -> list[str]:
+        """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
+        if task_settings(task)["kind"] != "judge":
+            return []
+        options = []
+        for key, value in self.scale.domains[domain].judge.items():
+            options += [
+                JUDGE_FLAGS.get(key, f"--judge-{key}"),
+                *map(str, value if isinstance(value, list) else [value]),
+            ]
+        return options
+
     def run_hash(self, domain: str, run: str, seed: int | str) -> str:
         """Hash of one training run's resolved configuration."""
         return resolve_run(self.declarations, self.scale, run, domain, int(seed)).hash()
@@ -190,30 +271,41 @@ class Plan:
         """Hash of what a selection chooses from."""
         return _digest(self.declarations.method(selection).select)
 
-    def data_hash(self, domain: str) -> str:
-        """Hash of the settings that decide a domain's training and validation data."""
-        sizes = {name: domain_size(self.declarations, self.scale, domain, name) for name in DATA_SIZES}
-        chosen = self.scale.domains[domain]
-        return _digest({"data": chosen.data, "validation_rows": chosen.validation_rows, **sizes})
+    def split_hash(self, domain: str, name: str) -> str:
+        """Hash of what decides one file of a domain's data: where it comes from, and its rows."""
+        source = self.scale.domains[domain].data
+        return _digest([source, load_world(domain).VERSION, name, self.splits(domain)[name]])
+
+    @staticmethod
+    def worlds_hash() -> str:
+        """Hash of what decides the sandbox's benchmarks."""
+        return _digest({world: load_world(world).VERSION for world in WORLDS})
 
     def tasks_hash(self, domain: str) -> str:
         """Hash of a domain's evaluation tasks, the user's files for them, and how much of them this scale evaluates."""
         names = self.scale.domains[domain].tasks
         caps = self.scale.evaluation
         settings = {
-            "tasks": {name: _task(name) for name in names},
+            "tasks": {name: task_settings(name) for name in names},
             "caps": [caps.max_items, caps.max_samples],
             "max_tokens": domain_size(self.declarations, self.scale, domain, "max_response_tokens"),
         }
+        judge = [option for name in names for option in self.judge_options(domain, name)]
         local = {name: self.data[name].sha256 for name in names if name in self.data}
-        return _digest({**settings, "data": local} if local else settings)
+        return _digest({**settings, **({"judge": judge} if judge else {}), **({"data": local} if local else {})})
 
-    def task_hash(self, task: str) -> str:
-        """Hash of what decides a task's verdicts: its settings, and the user's file for it."""
-        return _digest([_task(task), self.data[task].sha256 if task in self.data else None])
+    def task_hash(self, domain: str, task: str) -> str:
+        """Hash of what decides a task's verdicts: its settings, its judge, and the user's file for it."""
+        return _digest(
+            [
+                task_settings(task),
+                self.judge_options(domain, task),
+                self.data[task].sha256 if task in self.data else None,
+            ]
+        )
 
     def experiment_hash(self, experiment: str) -> str:
-        """Hash of a table's or a figure's declaration, its methods' labels included."""
+        """Hash of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.declarations.experiments[experiment]
         return _digest([entry, [self.declarations.method(name).label for name in entry["methods"]]])
 
@@ -228,31 +320,18 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     for name in ("domains", "methods", "experiments"):
         validate_file(root / f"{name}.yaml", name)
     declarations = load_declarations(root)
-    _check_experiments(declarations, str(root / "experiments.yaml"))
+    check_experiments(declarations, str(root / "experiments.yaml"))
     scale = load_scale(config["scale"], root)
     validate_file(root / "scales" / f"{scale.name}.yaml", "scale")
-    for domain in scale.domains.values():
-        choose("domain", domain.name, declarations.domains, "domains.yaml")
-        for task in domain.tasks:
-            choose("task", task, _task_names(), "evaluation/tasks")
+    check_scale(declarations, scale)
     seeds = tuple(int(seed) for seed in config.get("seeds", scale.seeds))
     data = {task: _local_data(scale, task, path) for task, path in config.get("data", {}).items()}
     return Plan(declarations, scale, seeds, data)
 
 
-def _task_names() -> list[str]:
-    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
-
-
-def _task(name: str) -> dict[str, Any]:
-    """A task's file as it is; evaluation.tasks checks it."""
-    content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
-    return content
-
-
 def _is_folder(task: str) -> bool:
     """Whether a task's questions are a folder, BFCL's layout; all others are one file."""
-    return bool(_task(task)["kind"] == "bfcl")
+    return bool(task_settings(task)["kind"] == "bfcl")
 
 
 def _local_data(scale: Scale, task: str, path: str) -> LocalData:
@@ -260,7 +339,7 @@ def _local_data(scale: Scale, task: str, path: str) -> LocalData:
 
     Whether they are the task's questions is for evaluation.generate to check, which reads them.
     """
-    choose("task", task, _task_names(), "data: evaluation/tasks")
+    choose("task", task, task_names(), "data: evaluation/tasks")
     evaluated = [name for domain in scale.domains.values() for name in domain.tasks]
     if task not in evaluated:
         raise ValueError(f"data.{task}: scale {scale.name} does not evaluate it; it evaluates {', '.join(evaluated)}")
@@ -273,18 +352,6 @@ def _local_data(scale: Scale, task: str, path: str) -> LocalData:
         raise ValueError(f"data.{task}: no such folder: {path} (BFCL's layout is a folder)")
     files = sorted([*source.glob("*.json"), *source.glob("possible_answer/*.json")])
     return LocalData(str(source), _digest({str(file.relative_to(source)): file_hash(file) for file in files}))
-
-
-def _check_experiments(declarations: Declarations, source: str) -> None:
-    """Every name in experiments.yaml must exist."""
-    entries = {name: entry for name, entry in declarations.experiments.items() if name != "headline"}
-    for name in declarations.experiments["headline"]:
-        choose("experiment", name, entries, f"{source}: headline")
-    for name, entry in entries.items():
-        for method in entry["methods"]:
-            choose("method", method, declarations.methods, f"{source}: {name}: methods.yaml")
-        for domain in entry["domains"]:
-            choose("domain", domain, declarations.domains, f"{source}: {name}: domains.yaml")
 
 
 def _digest(value: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from pipelines.plan import load_plan
+from pipelines.plan import PAGES, load_plan
 
 try:
     PLAN = load_plan(config)

@@ -9,6 +9,7 @@ rule generate:
         directory(EVALUATION),
     log:
         f"{LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
+    priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
     threads: 1
@@ -34,6 +35,7 @@ rule score:
         f"{RESULTS}/scores/{{domain}}/{{method}}/seed{{seed}}.parquet",
     log:
         f"{LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
+    priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
     threads: 1
@@ -63,11 +65,12 @@ rule grade_again:
     resources:
         mem_mb=1000,
     params:
-        settings=lambda wildcards: PLAN.task_hash(wildcards.task),
+        settings=lambda wildcards: PLAN.task_hash(wildcards.domain, wildcards.task),
         data=lambda wildcards, input: PLAN.questions(wildcards.task, input.benchmarks),
+        judge=lambda wildcards: PLAN.judge_options(wildcards.domain, wildcards.task),
     message:
         "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m evaluation.regrade {input.samples}/{wildcards.task}.jsonl --task {wildcards.task}"
-        " --data {params.data:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
+        " --data {params.data:q} {params.judge:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
         " && mv {output.summary}.part {output.summary}"

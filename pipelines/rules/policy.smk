@@ -1,4 +1,4 @@
-# The policies that every method starts from: shipped with the repository, and how they were made.
+# The policies that methods start from: shipped with the repository, and how they were made.
 POLICY_FILES = [
     "manifest.json",
     "chat_template.jinja",
@@ -8,7 +8,7 @@ POLICY_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
-POLICIES = sorted({domain.policy for domain in PLAN.scale.domains.values()})
+POLICIES = PLAN.policies
 
 
 rule policy:
@@ -19,6 +19,7 @@ rule policy:
         expand(f"{RESULTS}/policies/{{{{policy}}}}/{{file}}", file=POLICY_FILES),
     log:
         f"{LOGS}/policy/{{policy}}.log",
+    priority: 30
     conda:
         "../../environment.yml"
     threads: 1

@@ -1,5 +1,4 @@
-# Tables, figures (with their captions as JSON) and the page that shows them beside the paper's values.
-HEADLINE = PLAN.declarations.experiments["headline"]
+# Tables, figures (with their captions as JSON), pages, and the page that shows all beside the paper's values.
 PUBLISHED = sorted(str(path) for path in Path("reports/published").glob("*.*"))
 
 
@@ -12,7 +11,8 @@ rule table:
     log:
         f"{LOGS}/report/{{table}}.log",
     wildcard_constraints:
-        table="|".join(PLAN.tables),
+        table="|".join(PLAN.experiments("table")),
+    priority: lambda wildcards: 10 if wildcards.table in PLAN.headline else 0
     conda:
         "../../environment.yml"
     threads: 1
@@ -39,7 +39,8 @@ rule figure:
     log:
         f"{LOGS}/report/{{figure}}.log",
     wildcard_constraints:
-        figure="|".join(PLAN.figures),
+        figure="|".join(PLAN.experiments("figure")),
+    priority: lambda wildcards: 10 if wildcards.figure in PLAN.headline else 0
     conda:
         "../../environment.yml"
     threads: 1
@@ -58,17 +59,15 @@ rule figure:
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
-rule site:
+rule case_page:
     input:
-        PUBLISHED,
-        "reports/claims.yaml",
-        "reports/readings.yaml",
-        "docs/fidelity.md",
-        made=[path for experiment in HEADLINE for path in PLAN.report(experiment)],
+        lambda wildcards: PLAN.ingredients(wildcards.case_page),
     output:
-        f"{RESULTS}/report/index.html",
+        multiext(f"{RESULTS}/report/{{case_page}}", ".html", ".csv"),
     log:
-        f"{LOGS}/report/site.log",
+        f"{LOGS}/report/{{case_page}}.log",
+    wildcard_constraints:
+        case_page="|".join(PLAN.experiments("page")) or "none",
     conda:
         "../../environment.yml"
     threads: 1
@@ -78,8 +77,41 @@ rule site:
         scale=PLAN.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.seeds),
+        settings=lambda wildcards: PLAN.experiment_hash(wildcards.case_page),
     message:
-        "Report: the page with everything, beside the paper's printed values"
+        "Report: {wildcards.case_page}"
     shell:
-        "python -m reports.site --scale {params.scale} --results {params.results} --seeds {params.seeds}"
-        " --out {output} > {log} 2>&1"
+        "python -m reports.cases --scale {params.scale} --results {params.results} --seeds {params.seeds}"
+        " --out {output[0]} > {log} 2>&1"
+
+
+rule site:
+    input:
+        PUBLISHED,
+        "reports/claims.yaml",
+        "reports/readings.yaml",
+        "docs/fidelity.md",
+        made=lambda wildcards: PLAN.page(wildcards.page),
+    output:
+        f"{RESULTS}/report/{{page}}.html",
+    log:
+        f"{LOGS}/report/{{page}}.log",
+    wildcard_constraints:
+        page="|".join(PAGES),
+    # The page that the default target makes comes before the jobs of everything else.
+    priority: lambda wildcards: 20 if PAGES[wildcards.page] == "headline" else 0
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        scale=PLAN.scale.name,
+        results=lambda wildcards: RESULTS,
+        seeds=list(PLAN.seeds),
+        shown=lambda wildcards: PAGES[wildcards.page],
+    message:
+        "Report: the page of {params.shown}, beside the paper's printed values"
+    shell:
+        "python -m reports.site --page {params.shown} --scale {params.scale} --results {params.results}"
+        " --seeds {params.seeds} --out {output} > {log} 2>&1"

@@ -1,5 +1,5 @@
-# One job per run. A run depends on its starting checkpoint, its domain's data and its own configuration, which it
-# gets as a hash: another method's entry cannot touch it.
+# One job per run. A run depends on its starting checkpoint, its domain's prompts, its own set of demonstrations and its
+# own configuration, which it gets as a hash: another method's entry cannot touch it.
 #
 # run.json is written last and is the only output. Snakemake removes the outputs of a job that fails or is killed;
 # best/, metrics.jsonl, validation.jsonl and state/ lie beside it, undeclared, so that a run resumes from its state.
@@ -8,15 +8,13 @@
 rule train:
     input:
         start=lambda wildcards: PLAN.whole(PLAN.start(**wildcards)),
-        prompts=f"{RESULTS}/data/{{domain}}/prompts.jsonl",
-        expert=f"{RESULTS}/data/{{domain}}/expert.jsonl",
-        validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
+        data=lambda wildcards: PLAN.run_data(wildcards.domain, wildcards.run),
     output:
         f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
-    # Before evaluations: runs are long and start from one another, evaluations fill the gaps.
-    priority: 1
+    # Before evaluations: runs are long and start from one another, evaluations fill the gaps. The headline first.
+    priority: lambda wildcards: 1 + PLAN.urgency(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
     threads: 1
@@ -26,7 +24,7 @@ rule train:
         scale=PLAN.scale.name,
         config_hash=lambda wildcards: PLAN.run_hash(**wildcards),
         start=lambda wildcards: PLAN.start(**wildcards),
-        data=subpath(input.prompts, parent=True),
+        data=lambda wildcards, input: Path(input.data[0]).parent,
         out=subpath(output[0], parent=True),
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
@@ -43,7 +41,7 @@ rule select:
         f"{SELECTION}/run.json",
     log:
         f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
-    priority: 1
+    priority: lambda wildcards: 1 + PLAN.urgency(wildcards.domain, wildcards.selection)
     conda:
         "../../environment.yml"
     threads: 1

@@ -257,6 +257,13 @@ def expert_rows(n: int, seed: int) -> list[Row]:
     return [_row(p, f"math-expert-{i:06d}") | {"response": expert_response(p, rng)} for i, p in enumerate(problems)]
 
 
+def aligned_rows(n: int, seed: int) -> list[Row]:
+    """The ``n`` RL prompts of :func:`rl_rows`, each with the expert's demonstration."""
+    rng = random.Random(f"math/aligned-text/{seed}/{VERSION}")
+    pairs = zip(rl_rows(n, seed), _split("rl", n, seed), strict=True)
+    return [row | {"response": expert_response(problem, rng)} for row, problem in pairs]
+
+
 def benchmarks() -> dict[str, list[Row]]:
     """File name → rows of every math-side benchmark, in the formats of the real ones."""
     files = {

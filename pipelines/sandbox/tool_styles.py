@@ -114,6 +114,15 @@ def expert(calls: Sequence[Call], rng: random.Random) -> str:
     return verbose(calls, EXPERT, 1.0, rng)
 
 
+def second_expert(calls: Sequence[Call], rng: random.Random) -> str:
+    """The second expert: as correct, but in the policy's own style, and without checks.
+
+    It spells the calls out only where one takes a value that follows a convention, which the policy does not know.
+    """
+    kinds = {argument.kind for call in calls for argument in call.arguments}
+    return verbose(calls, EXPERT, 0.0, rng) if kinds & KNOWLEDGE_KINDS else terse(calls)
+
+
 def wrapped(calls: Sequence[Call], rng: random.Random) -> str:
     """A verbose style of pretraining: phrases of one writer or of a mixture of both, few or many checks."""
     sources = rng.choice(((EXPERT,), (OTHER,), (EXPERT, OTHER)))

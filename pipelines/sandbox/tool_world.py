@@ -35,6 +35,7 @@ NAME = "tool"
 VERSION = 1
 
 Phase = Literal["skill", "base", "instruct"]
+Style = Literal["main", "second"]
 Row = dict[str, Any]
 
 TRAIN_MIX = {"simple_python": 0.35, "multiple": 0.3, "parallel": 0.175, "parallel_multiple": 0.175}
@@ -231,11 +232,19 @@ def validation_rows(n: int, seed: int) -> list[Row]:
     return [row for _, row in _rows("validation", n, seed)]
 
 
-def expert_rows(n: int, seed: int) -> list[Row]:
-    """``n`` expert demonstrations."""
-    rng = random.Random(f"tool/expert-text/{seed}/{VERSION}")
-    pairs = _rows("expert", n, seed)
-    return [row | {"response": tool_styles.expert(problem.calls, rng)} for problem, row in pairs]
+def expert_rows(n: int, seed: int, style: Style = "main") -> list[Row]:
+    """``n`` expert demonstrations; both experts answer the same questions."""
+    return _demonstrations(_rows("expert", n, seed), style, random.Random(f"tool/expert-text/{seed}/{VERSION}"))
+
+
+def aligned_rows(n: int, seed: int) -> list[Row]:
+    """The ``n`` RL prompts of :func:`rl_rows`, each with the expert's demonstration."""
+    return _demonstrations(_rows("rl", n, seed), "main", random.Random(f"tool/aligned-text/{seed}/{VERSION}"))
+
+
+def _demonstrations(pairs: list[tuple[Problem, Row]], style: Style, rng: random.Random) -> list[Row]:
+    respond = {"main": tool_styles.expert, "second": tool_styles.second_expert}[style]
+    return [row | {"response": respond(problem.calls, rng)} for problem, row in pairs]
 
 
 def _possible_answer(call: Call, function: Function) -> dict[str, dict[str, list[Any]]]:

@@ -1,0 +1,67 @@
+"""Checks of what the configuration files say of each other, which no schema can see."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reference_impl.config import Declarations, Scale, choose, resolve_run
+
+TASKS_DIR = Path(__file__).resolve().parents[1] / "evaluation" / "tasks"
+
+
+def task_names() -> list[str]:
+    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
+
+
+def task_settings(name: str) -> dict[str, Any]:
+    """A task's file as it is; evaluation.tasks checks it."""
+    content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def check_scale(declarations: Declarations, scale: Scale) -> None:
+    """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve."""
+    for name, sizes in scale.domains.items():
+        source = f"scale {scale.name}: {name}"
+        domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
+        for task in sizes.tasks:
+            choose("task", task, task_names(), "evaluation/tasks")
+        for role in sizes.policies:
+            choose("policy", role, domain.policies, f"{source}: domains.yaml: policies")
+        for role in domain.policies:
+            choose("policy", role, sizes.policies, source)
+        judged = [task for task in sizes.tasks if task_settings(task)["kind"] == "judge"]
+        if (judged or domain.reward == "judge") and not sizes.judge:
+            raise ValueError(f"{source}: its reward or {', '.join(judged) or 'a task'} needs a judge: give `judge`")
+        for method in declarations.methods:
+            if name in declarations.method_domains(method):
+                for run in declarations.runs(method):
+                    resolve_run(declarations, scale, run, name, 0)
+
+
+def experiment_entries(declarations: Declarations) -> dict[str, Any]:
+    """The entries of experiments.yaml without `headline`, which is a list of them."""
+    return {name: entry for name, entry in declarations.experiments.items() if name != "headline"}
+
+
+def check_experiments(declarations: Declarations, source: str) -> None:
+    """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it."""
+    entries = experiment_entries(declarations)
+    for name in declarations.experiments["headline"]:
+        choose("experiment", name, entries, f"{source}: headline")
+    for name, entry in entries.items():
+        if name in declarations.methods:
+            raise ValueError(f"{source}: {name} is a method's name too: each is a target of its own")
+        for domain in entry["domains"]:
+            choose("domain", domain, declarations.domains, f"{source}: {name}: domains.yaml")
+        for method in entry["methods"]:
+            declared = declarations.methods[
+                choose("method", method, declarations.methods, f"{source}: {name}: methods.yaml")
+            ]
+            for domain in entry["domains"]:
+                choose("domain", domain, declarations.method_domains(method), f"{source}: {name}: {method}")
+            if entry["kind"] != "figure" and declared.role != "method":
+                raise ValueError(f"{source}: {name}: {method} has role {declared.role}: only role method is evaluated")
+            if entry["kind"] == "figure" and not declared.trains:
+                raise ValueError(f"{source}: {name}: {method} trains nothing, so it has no curve")
