@@ -1,5 +1,6 @@
 """Training curves as numbers: smoothing and bands, apart from drawing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +27,18 @@ class Curve:
 
 
 def window_for(points: int) -> int:
-    """Points of the moving average: about a 25th of the run, odd, at least 3 where there are that many."""
-    width = max(3, points // 25) | 1
+    """Points of the moving average: about a 25th of the run, odd, at least 5; 1 where there are fewer points than that.
+
+    The band of one seed comes from the points of a window: with 3 of them it would be too wide to read.
+    """
+    width = max(5, points // 25) | 1
     return width if points >= width else 1
+
+
+def common_steps(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], float]:
+    """Logs up to the last step (of the paper) that all runs of all seeds have, and that step."""
+    last = float(min(frame.groupby("seed")["paper_step"].max().min() for frame in frames.values()))
+    return {name: frame[frame["paper_step"] <= last] for name, frame in frames.items()}, last
 
 
 def moving_mean(values: Floats, window: int) -> Floats:
@@ -74,17 +84,17 @@ def training_curve(frame: pd.DataFrame, value: str, x: str = "paper_step") -> Cu
     return Curve(points, values_SX.mean(axis=0), mean, mean - half, mean + half, window, len(values_SX))
 
 
-def validation_curve(frame: pd.DataFrame) -> Curve:
-    """Accuracy on the validation set against epochs; the band is the standard error over questions, or over
-    seeds.
+def validation_curve(frame: pd.DataFrame, x: str = "epoch") -> Curve:
+    """Accuracy on the validation set against epochs or steps; the band is the standard error over questions, or
+    over seeds.
     """
-    accuracy = frame.pivot_table(index="seed", columns="epoch", values="accuracy").dropna(axis="columns")
+    accuracy = frame.pivot_table(index="seed", columns=x, values="accuracy").dropna(axis="columns")
     values_SX = accuracy.to_numpy(dtype=float)
     mean = values_SX.mean(axis=0)
     if len(values_SX) > 1:
         half = over_seeds(values_SX)
     else:
-        errors = frame.pivot_table(index="seed", columns="epoch", values="stderr")[accuracy.columns]
+        errors = frame.pivot_table(index="seed", columns=x, values="stderr")[accuracy.columns]
         half = stats.norm.ppf(0.975) * errors.to_numpy(dtype=float)[0]
-    epochs = accuracy.columns.to_numpy(dtype=float)
-    return Curve(epochs, mean, mean, mean - half, mean + half, 1, len(values_SX))
+    points = accuracy.columns.to_numpy(dtype=float)
+    return Curve(points, mean, mean, mean - half, mean + half, 1, len(values_SX))

@@ -31,9 +31,10 @@ def load_yaml(path: Path) -> Any:
 
 
 @cache
-def task_benchmark(task: str) -> str:
-    """The paper's benchmark that a task stands for (`benchmark` in evaluation/tasks/<task>.yaml)."""
-    return str(load_yaml(TASKS / f"{task}.yaml")["benchmark"])
+def task_benchmarks(task: str) -> tuple[str, ...]:
+    """The paper's benchmarks that a task stands for (`benchmark` in evaluation/tasks/<task>.yaml: one or a list)."""
+    named = load_yaml(TASKS / f"{task}.yaml")["benchmark"]
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 @cache
@@ -41,16 +42,16 @@ def published_table(name: str) -> tuple[dict[str, str], ...]:
     """Rows of a printed table, printed strings as they are; see reports/published/README.md."""
     path = PUBLISHED / f"{name}.csv"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: the paper has table1 to table12")
+        raise ValueError(f"{path} is missing: what the paper prints is in table1 to table12 and scaling")
     with path.open(encoding="utf-8", newline="") as lines:
         return tuple(csv.DictReader(lines))
 
 
 def printed(table: str, method: str, column: str) -> str | None:
-    """The printed cell of a method, or None where the paper has no such row."""
+    """The printed cell of a method, or None where the paper has no such row or no such cell."""
     for row in published_table(table):
         if row["method"] == method:
-            return row[column]
+            return row[column] or None
     return None
 
 
@@ -68,7 +69,7 @@ class Results:
         """This scale's task that stands for a benchmark of the paper, or None where it has none."""
         if domain not in self.scale.domains:
             return None
-        found = [task for task in self.scale.domains[domain].tasks if task_benchmark(task) == benchmark]
+        found = [task for task in self.scale.domains[domain].tasks if benchmark in task_benchmarks(task)]
         if len(found) > 1:
             raise ValueError(f"scale {self.scale.name}, {domain}: both {found} stand for {benchmark}; keep one of them")
         return found[0] if found else None

@@ -1,5 +1,6 @@
 """Which scored samples a column or a claim is about, as question-by-seed matrices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from reports.inputs import Results
 LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
 NON_LIVE = ("simple_python", "multiple", "parallel", "parallel_multiple")
 UNREADABLE = ("no_answer", "bad_format", "truncated", "timeout")
+CORRECT, SCORE, TOKENS = "correct", "score", "tokens"
+"""What of a sample is averaged: whether it is right, a judge's score from 0 to 1, its length."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +48,39 @@ class Matrix:
 
 
 def matrix(samples: pd.DataFrame, value: str) -> Matrix:
-    """Per-question means of `value` (correct or tokens) by seed, with strata: category, or task where it has
-    none.
-    """
+    """Per-question means of `value` by seed, with strata: category, or task where it has none."""
     strata = samples.groupby("item_id")["stratum"].first()
     means = question_matrix(samples, value)
     return Matrix(means, strata.loc[means.columns].to_numpy())
 
 
-def summarise(samples: pd.DataFrame, value: str = "correct") -> Estimate | None:
+def scored(samples: Sequence[pd.DataFrame], value: str) -> list[pd.DataFrame]:
+    """Samples of the questions that have a value everywhere: a judge that failed once leaves a question unscored.
+
+    Questions are compared with themselves, over seeds and methods; one without a score counts for nobody.
+    """
+    unscored = {item for frame in samples for item in frame.loc[frame[value].isna(), "item_id"]}
+    return [frame[~frame["item_id"].isin(unscored)] for frame in samples]
+
+
+def summarise(samples: pd.DataFrame, value: str = CORRECT) -> Estimate | None:
     """The mean of samples with its interval; None without samples."""
+    (samples,) = scored([samples], value)
     if samples.empty:
         return None
     cells = matrix(samples, value)
-    estimate = estimate_score if value == "correct" else estimate_mean
+    estimate = estimate_mean if value == TOKENS else estimate_score
     return estimate(cells.frame.to_numpy(), strata=cells.strata_N)
 
 
-def score(results: Results, method: str, selection: Selection, value: str = "correct") -> Estimate | None:
+def score(results: Results, method: str, selection: Selection, value: str = CORRECT) -> Estimate | None:
     """A method's mean over a selection with its interval; None where this scale asks no such question."""
     return summarise(selection.samples(results, method), value)
 
 
-def difference(results: Results, a: str, b: str, selection: Selection, value: str = "correct") -> Estimate | None:
+def difference(results: Results, a: str, b: str, selection: Selection, value: str = CORRECT) -> Estimate | None:
     """a - b, paired by question and seed; None where this scale asks no such question."""
-    samples = [selection.samples(results, method) for method in (a, b)]
+    samples = scored([selection.samples(results, method) for method in (a, b)], value)
     if samples[0].empty or samples[1].empty:
         return None
     first, second = (matrix(frame, value) for frame in samples)

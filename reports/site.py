@@ -1,40 +1,37 @@
 """Everything on one self-contained page: tables and figures beside the paper's, claims with verdicts,
 provenance.
 
-    python -m reports.site --scale mini --results results/mini --out results/mini/report/index.html
+    python -m reports.site --page headline --scale mini --results results/mini --out
+        results/mini/report/index.html
 
-The page asks no server for anything: styles are inline, images are data URIs. It holds no date of its own, so
-that the same results give the same page.
+`headline` shows the headline's experiments, `everything` all declared tables and figures, in the order of
+experiments.yaml. The page asks no server for anything: styles are inline, images are data URIs. It holds no date
+of its own, so that the same results give the same page.
 """
 
 import argparse
-import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import markdown
-import markupsafe
 
+from reference_impl.config import Declarations, choose
 from reference_impl.files import write_text
 from reports import table_formats
 from reports.claims import FAILS, HOLDS, UNDECIDED, Claim, Comparison, decide
-from reports.figures import FIGURES, reading
-from reports.inputs import PUBLISHED, ROOT, Results, add_common, load_yaml, open_results, run_command
+from reports.figures import reading
+from reports.inputs import PUBLISHED, ROOT, Results, add_common, experiment, load_yaml, open_results, run_command
+from reports.pages import data_uri, environment, is_miniature, low_confidence, style
 from reports.tables import TABLES, Table
 
-TEMPLATES = ROOT / "reports" / "templates"
 FIDELITY = ROOT / "docs" / "fidelity.md"
 VERDICT_CLASS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided"}
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Bytes as a data URI of a media type."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+HEADLINE, EVERYTHING = "headline", "everything"
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,8 @@ class FigureView:
     """A figure as the page shows it."""
 
     name: str
-    number: str
+    paper: str
+    """Its name in the paper."""
     title: str
     caption: str
     reading: str
@@ -53,34 +51,42 @@ class FigureView:
 class TableView:
     """A table as the page shows it."""
 
+    name: str
+    paper: str
     table: Table
-    number: str
     reading: str
     groups: tuple[tuple[str, int], ...]
     """The paper's upper header: text and number of columns it spans."""
+    doubtful: frozenset[str]
+    """Methods whose declaration says that they are of low confidence."""
     downloads: dict[str, str]
     """Ending → data URI."""
 
 
-def number_of(name: str) -> str:
-    """table10 → 10."""
-    return name.lstrip("abcdefghijklmnopqrstuvwxyz")
+def declared(decl: Declarations, *kinds: str) -> dict[str, dict[str, Any]]:
+    """The declared experiments of some kinds, in the order of experiments.yaml."""
+    return {name: entry for name, entry in decl.experiments.items() if name != HEADLINE and entry["kind"] in kinds}
 
 
-def names_to_show(results: Results, kind: Mapping[str, Any], folder: str, ending: str) -> list[str]:
-    """The headline's tables or figures, and any other that has been made, in the paper's order."""
-    headline = [name for name in results.decl.experiments["headline"] if name in kind]
-    made = [path.stem for path in (results.root / "report" / folder).glob(f"*.{ending}") if path.stem in kind]
-    return sorted({*headline, *made}, key=lambda name: int(number_of(name)))
+def shown(decl: Declarations, page: str) -> dict[str, dict[str, Any]]:
+    """The experiments of a page: the headline's, or every table and figure. Raises ValueError for an unknown name."""
+    all_of_them = declared(decl, "table", "figure")
+    if page == EVERYTHING:
+        return all_of_them
+    names = (
+        choose("table or figure", name, all_of_them, "experiments.yaml, headline")
+        for name in decl.experiments[HEADLINE]
+    )
+    return {name: all_of_them[name] for name in names}
 
 
-def figure_view(results: Results, name: str) -> FigureView:
+def figure_view(results: Results, name: str, paper: str) -> FigureView:
     """A drawn figure from its files; missing ones are an error that says how to make them."""
     folder = results.root / "report" / "figures"
     words = results.json(folder / f"{name}.json")
     image = results.require(folder / f"{name}.svg").read_bytes()
     uri = data_uri(image, "image/svg+xml")
-    return FigureView(name, number_of(name), words["title"], words["caption"], words["reading"], uri)
+    return FigureView(name, paper, words["title"], words["caption"], words["reading"], uri)
 
 
 def column_groups(table: Table) -> tuple[tuple[str, int], ...]:
@@ -94,12 +100,19 @@ def column_groups(table: Table) -> tuple[tuple[str, int], ...]:
     return tuple(groups)
 
 
-def table_view(results: Results, name: str) -> TableView:
+def table_view(results: Results, name: str, paper: str) -> TableView:
     """A table computed from the scores, with its files for download."""
     table = TABLES[name](results)
     kinds = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
     files = {ending: data_uri(write(table).encode(), kinds[ending]) for ending, write in table_formats.FORMATS.items()}
-    return TableView(table, number_of(name), reading(name), column_groups(table), files)
+    entries = (results.decl.methods[method] for method in table.methods if method in results.decl.methods)
+    doubtful = frozenset(entry.name for entry in entries if low_confidence(entry.paper))
+    return TableView(name, paper, table, reading(name), column_groups(table), doubtful, files)
+
+
+def view(results: Results, name: str, entry: Mapping[str, Any]) -> TableView | FigureView:
+    """A table or figure as the page shows it."""
+    return (table_view if entry["kind"] == "table" else figure_view)(results, name, entry["paper"])
 
 
 def bar(comparison: Comparison, reach: float) -> dict[str, float]:
@@ -124,19 +137,34 @@ def claim_view(claim: Claim) -> dict[str, Any]:
     }
 
 
-def run_rows(results: Results) -> list[dict[str, Any]]:
-    """Provenance of every run in the results folder, in the order of methods.yaml."""
+def runs_behind(decl: Declarations, experiments: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Domain → names of the runs and selections that some experiments are made of, in the order of methods.yaml."""
+    behind: dict[str, set[str]] = {}
+    for entry in experiments.values():
+        for domain in entry["domains"]:
+            waiting = [method for method in entry["methods"] if domain in decl.method_domains(method)]
+            while waiting:
+                method = decl.method(waiting.pop())
+                behind.setdefault(domain, set()).add(method.name)
+                waiting += [name for name in (method.init, method.select.get("from")) if name in decl.methods]
+    return {
+        domain: list(dict.fromkeys(run for name in decl.methods if name in names for run in (name, *decl.runs(name))))
+        for domain, names in behind.items()
+    }
+
+
+def run_rows(results: Results, behind: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Provenance of the runs behind a page that are in the results folder."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in results.root.glob("runs/*/*/seed*/run.json")]
+    rows = [row for row in rows if row["method"] in behind.get(row["domain"], ())]
     if results.seeds is not None:
         rows = [row for row in rows if row["seed"] in results.seeds]
-    order = {
-        run: place
-        for place, run in enumerate(run for name in results.decl.methods for run in (name, *results.decl.runs(name)))
-    }
-    return sorted(
-        rows,
-        key=lambda row: (row["domain"], order.get(row["method"], len(order)), row["method"], row["seed"]),
-    )
+    return sorted(rows, key=lambda row: (row["domain"], behind[row["domain"]].index(row["method"]), row["seed"]))
+
+
+def policies(decl: Declarations, behind: Mapping[str, Sequence[str]], domain: str) -> list[str]:
+    """The roles of the policies that the runs of a domain start from."""
+    return sorted({decl.methods[name].policy for name in behind.get(domain, ()) if name in decl.methods})
 
 
 def environments(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -152,58 +180,40 @@ def environments(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def fidelity_html() -> str:
-    """docs/fidelity.md as HTML, its headings one level down; this project's own text, not a model's."""
+    """docs/fidelity.md as HTML, its headings one level down; this project's own text, not a model's.
+
+    Links to other documents of the project become their text: the page stands alone.
+    """
     source = FIDELITY.read_text(encoding="utf-8").split("\n", 1)[1]
     html: str = markdown.markdown(source, extensions=["tables"], output_format="html")
+    html = re.sub(r'<a href="(?!https?:|#)[^"]*">(.*?)</a>', r"\1", html)
     for level in (4, 3, 2):
         html = html.replace(f"<h{level}>", f"<h{level + 1}>").replace(f"</h{level}>", f"</h{level + 1}>")
     return html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
-def is_miniature(results: Results) -> bool:
-    """Whether any domain of this scale lives in the sandbox."""
-    return any(domain.data == "sandbox" for domain in results.scale.domains.values())
-
-
-def signed(value: float, unit: str) -> str:
-    """A difference with its sign: one decimal for points and tokens, three for rewards and nats."""
-    return f"{value:+,.{1 if unit in ('points', 'tokens') else 3}f}".replace("-", "\u2212")
-
-
-def breakable(name: str) -> markupsafe.Markup:
-    """A name that may break after its underscores."""
-    return markupsafe.Markup("_<wbr>").join(name.split("_"))
-
-
-def environment() -> jinja2.Environment:
-    """Templates with every value escaped."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    made.filters.update(
-        signed=signed, breakable=breakable, number=table_formats.number, interval=table_formats.interval
-    )
-    return made
-
-
-def render(results: Results) -> str:
+def render(results: Results, page: str) -> str:
     """The whole page."""
-    figures = [figure_view(results, name) for name in names_to_show(results, FIGURES, "figures", "svg")]
-    claims = decide(results)
-    runs = run_rows(results)
+    decl, scale = results.decl, results.scale
+    wanted = shown(decl, page)
+    here = {name: entry for name, entry in wanted.items() if experiment(results, name)["domains"]}
+    views = [view(results, name, entry) for name, entry in here.items()]
+    claims = decide(results, list(here))
+    behind = runs_behind(decl, here)
+    roles = {domain: policies(decl, behind, domain) for domain in scale.domains}
+    runs = run_rows(results, behind)
     known = load_yaml(PUBLISHED / "known_errors.yaml")
     return environment().get_template("index.html.j2").render(
-        scale=results.scale,
+        page=page,
+        scale=scale,
         miniature=is_miniature(results),
-        policies=sorted({domain.policy for domain in results.scale.domains.values()}),
-        paper_policies=[domain.policy for domain in results.decl.domains.values()],
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        tables=[table_view(results, name) for name in names_to_show(results, TABLES, "tables", "csv")],
-        figures=figures,
+        worlds=[decl.domains[domain].label.lower() for domain in behind],
+        policies=sorted({scale.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
+        paper_policies=sorted({decl.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
+        style=style(),
+        views=views,
+        absent=[f"{entry['paper']}, {entry['title']}" for name, entry in wanted.items() if name not in here],
+        pages=declared(decl, "page") if page == EVERYTHING else {},
         claims=[claim_view(claim) for claim in claims],
         verdicts={verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},
         verdict_class=VERDICT_CLASS,
@@ -221,10 +231,11 @@ def render(results: Results) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the page."""
     made = argparse.ArgumentParser(description="Write the report page.")
+    made.add_argument("--page", choices=(HEADLINE, EVERYTHING), default=HEADLINE, help="which experiments it shows")
     made.add_argument("--out", required=True, type=Path, help="HTML file to write")
     add_common(made)
     arguments = made.parse_args(argv)
-    write_text(arguments.out, render(open_results(arguments)))
+    write_text(arguments.out, render(open_results(arguments), arguments.page))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """How methods look: one colour and one dash pattern per method in every figure, labels from methods.yaml.
 
 The colours are Okabe and Ito's, which stay apart under the common colour-vision deficiencies; the dash
-patterns carry the same information again, for print. A method without a colour of its own takes one by its
-place in methods.yaml.
+patterns carry the same information again, for print. A method of a figure without a look of its own here takes
+the first one that no other curve of its figures has.
 """
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from matplotlib.typing import RcKeyType
@@ -15,21 +17,28 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6E6E6E"
 Dash = str | tuple[int, tuple[float, ...]]
 SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (6, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6))
+Look = tuple[str, Dash]
 
-OWN: dict[str, tuple[str, Dash]] = {
+OWN: dict[str, Look] = {
     "expert": (BLACK, DOTTED),
     "original": (GREY, DASHED),
-    "sft_light": (SKY, DASHDOT),
-    "sft_best": (PURPLE, DASHDOT),
-    "sft_light_rl": (SKY, DASHED),
-    "sft_best_rl": (PURPLE, DASHED),
-    "sft_curve": (PURPLE, SOLID),
     "grpo": (BLUE, SOLID),
+    "grpo_small": (BLUE, DASHED),
     "chord_mu": (ORANGE, DASHED),
     "chord_phi": (VERMILLION, SOLID),
+    "chord_is": (VERMILLION, DASHED),
+    "chord_tune_both": (SKY, DASHDOT),
+    "mu_fixed_002": (SKY, DOTTED),
+    "mu_fixed_01": (GREEN, SOLID),
+    "mu_fixed_01_base": (BLACK, DASHED),
+    "mu_fixed_05": (PURPLE, DASHDOT),
+    "sft_curve": (PURPLE, SOLID),
+    "sft_best_rl_small": (PURPLE, DOTTED),
 }
-SHARED_COLOURS = (GREEN, SKY, PURPLE, ORANGE, BLUE, VERMILLION)
+SHARED_COLOURS = (GREEN, PURPLE, SKY, ORANGE, BLUE, VERMILLION, BLACK)
 SHARED_DASHES: tuple[Dash, ...] = (SOLID, DASHED, DASHDOT, DOTTED)
+REFERENCES = ("expert", "original")
+"""Horizontal lines that a figure may have besides its curves: their looks stay theirs."""
 
 RC: dict[RcKeyType, Any] = {
     "font.size": 9.5,
@@ -59,15 +68,41 @@ RC: dict[RcKeyType, Any] = {
 """Matplotlib settings of every figure; the hash salt makes the SVG files reproducible byte for byte."""
 
 
+def figure_methods(decl: Declarations) -> tuple[tuple[str, ...], ...]:
+    """The curves of every declared figure."""
+    return tuple(
+        tuple(declared["methods"])
+        for declared in decl.experiments.values()
+        if isinstance(declared, Mapping) and declared["kind"] == "figure"
+    )
+
+
+@lru_cache
+def assign_looks(figures: tuple[tuple[str, ...], ...]) -> dict[str, Look]:
+    """Every curve's look: its own, or the first free one of the shared looks.
+
+    Free: no curve of a common figure has the colour. A figure with more curves than there are colours takes
+    colours again, in other dashes.
+
+    Raises:
+        ValueError: a figure has more curves than there are looks.
+    """
+    shared = [(colour, dash) for dash in SHARED_DASHES for colour in SHARED_COLOURS]
+    looks = dict(OWN)
+    for method in dict.fromkeys(method for figure in figures for method in figure if method not in OWN):
+        beside = {other for figure in figures if method in figure for other in figure} | set(REFERENCES)
+        taken = {looks[other] for other in beside if other in looks}
+        colours = {colour for colour, _ in taken}
+        free = [candidate for candidate in shared if candidate not in taken]
+        if not free:
+            raise ValueError(f"no look is left for {method!r}: a figure can hold {len(shared)} curves")
+        looks[method] = next((candidate for candidate in free if candidate[0] not in colours), free[0])
+    return looks
+
+
 def look(decl: Declarations, method: str) -> dict[str, Any]:
     """Keyword arguments of a method's line: colour and dashes."""
-    if method not in OWN:
-        others = [name for name in decl.methods if name not in OWN]
-        place = others.index(method)
-        colour = SHARED_COLOURS[place % len(SHARED_COLOURS)]
-        dash = SHARED_DASHES[(place // len(SHARED_COLOURS) + place) % len(SHARED_DASHES)]
-        return {"color": colour, "linestyle": dash}
-    colour, dash = OWN[method]
+    colour, dash = assign_looks(figure_methods(decl))[method]
     return {"color": colour, "linestyle": dash}
 
 

@@ -46,7 +46,7 @@ def to_csv(table: Table) -> str:
     header = ["method", "label", "seeds"]
     for column, name in zip(table.columns, table.column_names, strict=True):
         header += [name, f"{name} low", f"{name} high", f"{name} seed sd"]
-        header += [f"{name} unreadable"] if column.value == "correct" else []
+        header += [f"{name} unreadable"] if column.graded else []
         header += [f"{column.header} (paper)"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -56,7 +56,7 @@ def to_csv(table: Table) -> str:
         row: list[str | int] = [method, label, max((estimate.seeds for estimate in estimates), default=0)]
         for column, cell in zip(table.columns, cells, strict=True):
             row += _numbers(cell)
-            row += ["" if cell.unreadable is None else f"{cell.unreadable:.4f}"] if column.value == "correct" else []
+            row += ["" if cell.unreadable is None else f"{cell.unreadable:.4f}"] if column.graded else []
             row += [cell.printed or ""]
         writer.writerow(row)
     return out.getvalue()

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reference_impl.config import Declarations, Scale, load_declarations, load_scale, resolve_run
-from reports.inputs import Results, published_table, task_benchmark
-from reports.tables import BFCL_PARTS, MMLU_SUBJECTS
+from reference_impl.config import Declarations, RunConfig, Scale, load_declarations, load_scale, resolve_run
+from reports.inputs import Results, printed, task_benchmarks
+from reports.table_columns import BFCL_PARTS, COLUMNS, MMLU_SUBJECTS, Column
 
 BFCL_SIZES = {
     "simple_python": 100,
@@ -25,7 +25,8 @@ BFCL_SIZES = {
     "live_parallel": 16,
     "live_parallel_multiple": 24,
 }
-MATH_SIZES = {"AMC": (83, 8), "AIME24": (30, 32), "AIME25": (30, 32)}
+SIZES = {"AMC": (83, 8), "AIME24": (30, 32), "AIME25": (30, 32), "RaR-Medicine": (60, 2)}
+"""Questions and samples of each."""
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -49,7 +50,10 @@ def write_scores(path: Path, rows: list[dict[str, Any]]) -> None:
         "tokens": 10,
         "truncated": False,
     }
-    full = [defaults | {"reason": "correct" if row["correct"] else "wrong"} | row for row in rows]
+    full = [
+        defaults | {"reason": "correct" if row["correct"] else "wrong", "score": float(row["correct"])} | row
+        for row in rows
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(full).to_parquet(path)
 
@@ -73,14 +77,14 @@ def metrics_row(step: int, divisor: float, **values: float) -> dict[str, Any]:
 
 
 def task_rows(task: str, level: float, length: float, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Samples of one task at about the given accuracy."""
-    benchmark = task_benchmark(task)
+    """Samples of one task at about the given accuracy, or a judge's score."""
+    benchmark = task_benchmarks(task)[0]
     if benchmark == "BFCL":
         questions = [(c, 1) for _, _, c in BFCL_PARTS for _ in range(BFCL_SIZES[c])]
     elif benchmark == "MMLU-Pro":
         questions = [(c, 1) for c in MMLU_SUBJECTS.values() for _ in range(16)]
     else:
-        size, samples = MATH_SIZES[benchmark]
+        size, samples = SIZES[benchmark]
         questions = [("", samples)] * size
     rows = []
     for item, (category, samples) in enumerate(questions):
@@ -88,15 +92,44 @@ def task_rows(task: str, level: float, length: float, rng: np.random.Generator) 
         for sample in range(samples):
             correct = bool(rng.random() < chance)
             reason = "correct" if correct else ("bad_format" if rng.random() < 0.1 else "wrong")
-            row = {
+            row: dict[str, Any] = {
                 "task": task,
                 "item_id": f"{item:04d}",
                 "category": category or None,
                 "sample": sample,
                 "correct": correct,
             }
+            if benchmark == "RaR-Medicine":
+                row |= {"score": round(chance, 2), "correct": round(chance, 2) == 1.0}
+                reason = "judged"
             rows.append(row | {"reason": reason, "tokens": int(rng.gamma(8, length / 8)) + 1})
     return rows
+
+
+def _printed(method: str, task: str, *, graded: bool) -> float | None:
+    """What the paper prints first of a method on a task's whole benchmark, or None."""
+
+    def asks(column: Column) -> bool:
+        inside = set(column.selection.benchmarks) & set(task_benchmarks(task))
+        return bool(inside) and column.graded == graded and len(column.selection.categories) in (0, len(BFCL_PARTS))
+
+    cells = (
+        printed(table, method, column.header)
+        for table, columns in COLUMNS.items()
+        for column in columns
+        if asks(column)
+    )
+    return next((float(cell.replace(",", "")) for cell in cells if cell), None)
+
+
+def _write_scores(root: Path, scale: Scale, domain: str, method: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, len(method), sum(map(ord, method + domain))])
+    rows = []
+    for task in scale.domains[domain].tasks:
+        level, length = _printed(method, task, graded=True), _printed(method, task, graded=False)
+        tokens = 20 + (300 if length is None else length) / (100 if domain == "math" else 5)
+        rows += task_rows(task, 0.3 if level is None else level / 100, tokens, rng)
+    write_scores(root / "scores" / domain / method / f"seed{seed}.parquet", rows)
 
 
 def _curve(method: str, t: float) -> dict[str, float]:
@@ -112,9 +145,19 @@ def _curve(method: str, t: float) -> dict[str, float]:
     }
 
 
-def _write_run(
-    root: Path, decl: Declarations, scale: Scale, domain: str, run: str, seed: int, rng: np.random.Generator
-) -> None:
+def _looks(config: RunConfig) -> list[dict[str, Any]]:
+    """A validation curve that declines, readapts and overfits, in epochs or in looks."""
+    looks = []
+    for number, step in enumerate(range(0, config.steps + 1, config.validate_every)):
+        phases = 0.14 * (1 - math.exp(-number / 8)) - 0.25 * math.exp(-((number - 1.5) ** 2) / 3)
+        accuracy = 0.45 + phases - 0.004 * max(number - 12, 0)
+        epoch = None if config.epochs is None else float(number)
+        looks.append({"step": step, "epoch": epoch, "accuracy": accuracy, "stderr": 0.03, "response_length": 60.0})
+    return looks
+
+
+def _write_run(root: Path, decl: Declarations, scale: Scale, domain: str, run: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, sum(map(ord, run + domain))])
     config = resolve_run(decl, scale, run, domain, seed)
     folder = root / "runs" / domain / run / f"seed{seed}"
     rows = []
@@ -125,15 +168,7 @@ def _write_run(
         values["response_length"] *= float(rng.normal(1, 0.04))
         rows.append(metrics_row(step, config.steps_divisor, reward_std=0.45, **values))
     write_lines(folder / "metrics.jsonl", rows)
-    epochs = config.epochs or 10
-    phases = [
-        0.45 - 0.25 * math.exp(-((e - 1.5) ** 2) / 3) + 0.14 * (1 - math.exp(-e / 8)) - 0.004 * max(e - 12, 0)
-        for e in range(epochs + 1)
-    ]
-    looks = [
-        {"step": e * 8, "epoch": e, "accuracy": a, "stderr": 0.03, "response_length": 60.0}
-        for e, a in enumerate(phases)
-    ]
+    looks = _looks(config)
     write_lines(folder / "validation.jsonl", looks)
     best = max(looks, key=lambda look: look["accuracy"])
     write_json(
@@ -157,45 +192,40 @@ def _write_run(
     )
 
 
+def _write_selection(root: Path, decl: Declarations, scale: Scale, domain: str, name: str, seed: int) -> None:
+    chosen = resolve_run(decl, scale, next(iter(decl.runs(decl.method(name).select["from"]))), domain, seed)
+    write_json(
+        root / "runs" / domain / name / f"seed{seed}" / "run.json",
+        {
+            "config": chosen.to_dict(),
+            "config_hash": chosen.hash(),
+            "seed": seed,
+            "method": name,
+            "domain": domain,
+            "code_revision": "0" * 40,
+            "wall_seconds": 0.4,
+            "best": {"step": 8, "accuracy": 0.4, "epoch": 1},
+            "status": "complete",
+        },
+    )
+
+
 def synthetic_results(root: Path, *, scale: str = "mini", seeds: tuple[int, ...] = (0,)) -> Results:
-    """A whole results folder; scores follow the paper's Table 1 roughly, everything else is invented."""
+    """A whole results folder; scores follow the paper's tables roughly, everything else is invented."""
     decl, sizes = load_declarations(), load_scale(scale)
-    printed = {row["method"]: row for row in published_table("table1")}
-    lengths = {row["method"]: row for row in published_table("table2")}
-    for domain, part in sizes.domains.items():
+    for domain in sizes.domains:
         write_json(root / "data" / domain / "manifest.json", {"expert_length_mean": 88.5, "expert_rows": 128})
-        for method in decl.experiments["table1"]["methods"]:
-            for seed in seeds:
-                rng = np.random.default_rng([seed, len(method), sum(map(ord, method + domain))])
-                length = float(lengths[method]["Math" if domain == "math" else "Tool-use"].replace(",", "")) / (
-                    100 if domain == "math" else 5
-                )
-                rows = []
-                for task in part.tasks:
-                    column = {"BFCL": "BFCL Overall"}.get(task_benchmark(task), task_benchmark(task))
-                    rows += task_rows(task, float(printed[method][column]) / 100, 20 + length, rng)
-                write_scores(root / "scores" / domain / method / f"seed{seed}.parquet", rows)
+    tables = [entry for entry in decl.experiments.values() if isinstance(entry, Mapping) and entry["kind"] == "table"]
+    evaluated = {name for table in tables for name in table["methods"]}
     for name in decl.methods:
         for domain in decl.method_domains(name):
-            for run in decl.runs(name):
-                for seed in seeds:
-                    rng = np.random.default_rng([seed, sum(map(ord, run + domain))])
-                    _write_run(root, decl, sizes, domain, run, seed, rng)
-            if decl.method(name).select:
-                chosen = resolve_run(decl, sizes, "sft-lr5e-06", domain, 0)
-                for seed in seeds:
-                    write_json(
-                        root / "runs" / domain / name / f"seed{seed}" / "run.json",
-                        {
-                            "config": chosen.to_dict(),
-                            "config_hash": chosen.hash(),
-                            "seed": seed,
-                            "method": name,
-                            "domain": domain,
-                            "code_revision": "0" * 40,
-                            "wall_seconds": 0.4,
-                            "best": {"step": 8, "accuracy": 0.4, "epoch": 1},
-                            "status": "complete",
-                        },
-                    )
+            if domain not in sizes.domains:
+                continue
+            for seed in seeds:
+                for run in decl.runs(name):
+                    _write_run(root, decl, sizes, domain, run, seed)
+                if decl.method(name).select:
+                    _write_selection(root, decl, sizes, domain, name, seed)
+                if name in evaluated:
+                    _write_scores(root, sizes, domain, name, seed)
     return Results(root, sizes, decl)

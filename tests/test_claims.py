@@ -1,26 +1,27 @@
 """Claims: the verdict follows from the interval and turns with the data."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
 from reference_impl.config import load_declarations, load_scale
-from reports.claims import (
+from reports.claims import combine, decide, main
+from reports.comparisons import (
     CLAIMS,
     FAILS,
     HOLDS,
     UNDECIDED,
     Comparison,
-    combine,
     compare,
     curve_points,
-    decide,
-    main,
+    needs,
 )
 from reports.inputs import Results
-from reports.tables import COLUMNS
+from reports.table_columns import COLUMNS
 from tests.synthetic_results import metrics_row, synthetic_results, write_json, write_lines, write_scores
 
 BFCL = {"table": "table1", "column": "BFCL Overall", "more": "chord_phi", "less": "grpo"}
@@ -50,6 +51,14 @@ def write_bfcl(root: Path, method: str, right: int, of: int = 40, tokens: int = 
 )
 def test_verdict_of_an_interval(low: float, high: float, verdict: str) -> None:
     assert Comparison("", "points", (low + high) / 2, low, high, None).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-1.9, -0.1, HOLDS), (-1.9, 3.0, HOLDS), (-2.1, 3.0, UNDECIDED), (-3.0, -2.1, FAILS)],
+)
+def test_a_margin_asks_for_no_less(low: float, high: float, verdict: str) -> None:
+    assert Comparison("", "points", (low + high) / 2, low, high, None, margin=2.0).verdict == verdict
 
 
 def test_a_claim_needs_all_its_comparisons() -> None:
@@ -106,6 +115,59 @@ def test_windows_of_steps_one_seed(tmp_path: Path) -> None:
     result = compare(folder(tmp_path), STEPS)
     assert result.mean == pytest.approx(0.6)
     assert result.low == pytest.approx(0.6 - 4.3027 * 0.141421, abs=1e-3)
+
+
+def test_runs_of_different_length_are_compared_at_the_same_steps(tmp_path: Path) -> None:
+    # The second half of the shorter run is its steps 3 and 4, and the same two of the longer one: 0.8 - 0.2.
+    write_rewards(tmp_path, "chord_phi", [0.0, 0.0, 0.7, 0.9])
+    write_rewards(tmp_path, "grpo", [0.0, 0.0, 0.1, 0.3, 8.0, 10.0, 8.0, 10.0])
+    result = compare(folder(tmp_path), STEPS)
+    assert result.mean == pytest.approx(0.6)
+    assert result.text == "reward: CHORD-φ > GRPO (Pure RL) (the paper's steps 20–40), math"
+    # A run against itself: of its own length.
+    own = {**STEPS, "more": {"run": "grpo", "from": 0.5, "to": 1.0}, "less": {"run": "grpo", "from": 0.25, "to": 0.5}}
+    alone = compare(folder(tmp_path), own)
+    assert alone.mean == pytest.approx(9.0 - 0.2)
+    assert "GRPO (Pure RL) at 40–80 > GRPO (Pure RL) at 20–40 (the paper's steps)" in alone.text
+
+
+def test_no_different_is_no_less_both_ways(tmp_path: Path) -> None:
+    # Means 0.51 and 0.50; Welch: SE = sqrt(2 x 0.0002 / 2) = 0.014142, t(2) = 4.3027: 0.01 +- 0.0609.
+    write_rewards(tmp_path, "chord_phi", [0.0, 0.0, 0.50, 0.52])
+    write_rewards(tmp_path, "grpo", [0.0, 0.0, 0.49, 0.51])
+    there = {**STEPS, "margin": 0.1}
+    back = {**there, "more": STEPS["less"], "less": STEPS["more"]}
+    assert [compare(folder(tmp_path), entry).verdict for entry in (there, back, STEPS)] == [HOLDS, HOLDS, UNDECIDED]
+    assert compare(folder(tmp_path), {**back, "margin": 0.06}).verdict == UNDECIDED
+    assert "≥ CHORD-φ − 0.1 reward" in compare(folder(tmp_path), back).text
+
+
+def write_looks(root: Path, run: str, accuracy: list[float], seed: int = 0) -> None:
+    rows = [
+        {"step": 15 * look, "epoch": None, "accuracy": value, "stderr": 0.03} for look, value in enumerate(accuracy)
+    ]
+    write_lines(root / f"runs/math/{run}/seed{seed}/validation.jsonl", rows)
+
+
+LOOKS = {
+    "validation": {"from": 0.5, "to": 1.0}, "domain": "math", "more": "grpo_small", "less": "sft_best_rl_small",
+}  # fmt: skip
+
+
+def test_validation_curves_of_two_runs(tmp_path: Path) -> None:
+    # Steps 30 and 45 of 45: 0.6 - 0.4; the errors of looks at the same questions do not average out: SE = 3 x
+    # sqrt(2), z = 1.95996. The longer run's fifth look is not asked.
+    write_looks(tmp_path, "grpo_small", [0.0, 0.0, 0.5, 0.7])
+    write_looks(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4, 0.9])
+    result = compare(folder(tmp_path), LOOKS)
+    assert (result.mean, result.low) == pytest.approx((20.0, 20 - 1.95996 * 4.2426), abs=1e-3)
+    assert (result.verdict, result.unit) == (HOLDS, "points")
+    assert "(the paper's steps 225–450), math" in result.text
+    # A second seed, 2 points more: mean 21, over seeds t(1) x 1 = 12.706.
+    write_looks(tmp_path, "grpo_small", [0.0, 0.0, 0.52, 0.72], seed=1)
+    write_looks(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4], seed=1)
+    both = compare(folder(tmp_path), LOOKS)
+    assert (both.mean, both.low) == pytest.approx((21.0, 21 - np.hypot(1.95996 * 4.2426, 12.706)), abs=0.01)
 
 
 def test_windows_of_steps_are_paired_over_seeds(tmp_path: Path) -> None:
@@ -176,32 +238,86 @@ def test_a_wrong_entry_is_named(tmp_path: Path, change: dict[str, str], message:
         compare(folder(tmp_path), {**BFCL, **change})
 
 
-def test_every_declared_claim_names_declared_things() -> None:
+def entries() -> list[dict[str, Any]]:
+    declared: list[dict[str, Any]] = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+    return declared
+
+
+ALLOWED = {
+    "table": {"table", "column", "more", "less", "margin"},
+    "value": {"figure", "value", "domain", "more", "less", "margin"},
+    "epochs": {"figure", "epochs", "domain", "more", "less"},
+    "validation": {"figure", "validation", "domain", "more", "less"},
+}
+
+
+def test_every_claim_s_methods_are_in_what_it_cites() -> None:
     decl = load_declarations()
-    entries = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-    assert len({entry["id"] for entry in entries}) == len(entries)
-    headers = {table: {column.header for column in columns} for table, columns in COLUMNS.items()}
-    for part in (part for entry in entries for part in entry["comparisons"]):
-        sides = [part["more"], part["less"]]
-        if "table" in part:
-            assert part["column"] in headers[part["table"]]
-            assert set(sides) <= {*decl.methods, "expert"}
-        elif "value" in part:
-            assert all(side["run"] in decl.methods and 0 <= side["from"] < side["to"] <= 1 for side in sides)
-        else:
-            assert part["epochs"] in decl.methods
+    assert len({entry["id"] for entry in entries()}) == len(entries())
+    for entry in entries():
+        assert entry["comparisons"], entry["id"]
+        for part in entry["comparisons"]:
+            (kind,) = [kind for kind in ALLOWED if kind in part]
+            assert set(part) <= ALLOWED[kind], entry["id"]
+            cited = decl.experiments[part["table" if kind == "table" else "figure"]]
+            wanted = needs(part)
+            assert cited["kind"] == ("table" if wanted.scored else "figure")
+            assert wanted.methods <= set(cited["methods"]), entry["id"]
+            assert wanted.domain in cited["domains"]
+            assert all(wanted.domain in decl.method_domains(method) for method in wanted.methods)
+            if kind == "table":
+                assert part["column"] in {column.header for column in COLUMNS[part["table"]]}
+            for window in (part[key] for key in ("more", "less", "validation") if isinstance(part.get(key), dict)):
+                assert 0 <= window["from"] < window["to"] <= 1
 
 
-def test_the_paper_s_own_numbers_support_its_table_claims(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return synthetic_results(tmp_path_factory.mktemp("results"))
+
+
+def everything(results: Results) -> list[str]:
+    return [name for name in results.decl.experiments if name != "headline"]
+
+
+def test_the_paper_s_own_numbers_support_its_table_claims(results: Results) -> None:
     """A comparison that the printed tables contradict would be a wrong transcription of the claim."""
-    results = synthetic_results(tmp_path)
-    differences = [part.paper for claim in decide(results) for part in claim.comparisons if part.paper]
-    assert len(differences) > 30
-    assert all(text.startswith("+") and float(text.replace(",", "")) > 0 for text in differences)
+    parts = [part for claim in decide(results, everything(results)) for part in claim.comparisons if part.paper]
+    assert len(parts) > 90
+    assert all(float((part.paper or "").replace(",", "")) > -part.margin for part in parts)
 
 
-def test_command_writes_one_row_a_comparison(tmp_path: Path) -> None:
-    results = synthetic_results(tmp_path)
-    main(["--scale", "mini", "--results", str(results.root), "--out", str(tmp_path / "claims.csv")])
-    lines = (tmp_path / "claims.csv").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + sum(len(claim.comparisons) for claim in decide(results))
+def test_a_page_shows_the_claims_that_its_experiments_can_decide(results: Results) -> None:
+    every = {entry["id"] for entry in entries()}
+    assert {claim.id for claim in decide(results, everything(results))} == every
+    headline = {claim.id for claim in decide(results, results.decl.experiments["headline"])}
+    assert {"chord_phi_over_mixed", "sft_overfit", "strong_sft_improves"} <= headline
+    assert not headline & {"focal_collapses", "judged_chord_over_rl", "small_sft_rl_below_rl", "fixed_mu_poorer"}
+    # A figure's methods are trained, not scored: no table's claim, but every figure's that its runs can decide.
+    figure9 = {claim.id for claim in decide(results, ["figure9"])}
+    assert figure9 == {"chord_phi_reward", "chord_phi_entropy", "chord_mu_length", "chord_mu_shift_readapt"}
+    assert {claim.id for claim in decide(results, ["table9"])} == {"moe_sft_collapses", "moe_chord_phi"}
+
+
+def test_a_scale_without_a_domain_shows_none_of_its_claims(results: Results) -> None:
+    only = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
+    fewer = dataclasses.replace(results, scale=dataclasses.replace(results.scale, domains=only))
+    shown = {claim.id for claim in decide(fewer, everything(fewer))}
+    assert {entry["id"] for entry in entries()} - shown == {
+        "judged_chord_over_rl", "judged_phi_faster", "judged_mu_shift_readapt",
+    }  # fmt: skip
+
+
+def test_five_seeds_decide_every_claim_s_comparisons(tmp_path: Path) -> None:
+    results = synthetic_results(tmp_path, seeds=(0, 1, 2, 3, 4))
+    parts = [part for claim in decide(results, everything(results)) for part in claim.comparisons]
+    assert all(part.low is not None and part.high is not None and part.low < part.high for part in parts)
+
+
+def test_command_writes_one_row_a_comparison(results: Results, tmp_path: Path) -> None:
+    command = ["--scale", "mini", "--results", str(results.root), "--out", str(tmp_path / "claims.csv")]
+    for given in ([], ["--experiments", "table9"]):
+        main([*command, *given])
+        shown = decide(results, given[1:] or results.decl.experiments["headline"])
+        lines = (tmp_path / "claims.csv").read_text(encoding="utf-8").splitlines()
+        assert len(lines) == 1 + sum(len(claim.comparisons) for claim in shown)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reference_impl.config import load_declarations
+
 PUBLISHED = Path(__file__).resolve().parents[1] / "reports" / "published"
 KNOWN = yaml.safe_load((PUBLISHED / "known_errors.yaml").read_text(encoding="utf-8"))
 
@@ -148,6 +150,20 @@ def test_shape_and_cells(table: int) -> None:
         assert all(cell == "-" or float(cell.replace(",", "")) >= 0 for cell in cells), row
     keys = [row["method"] for row in found if row["method"]]
     assert len(keys) == len(set(keys)), f"a method stands twice in table {table}"
+
+
+def test_every_row_names_a_declared_method() -> None:
+    declared = {*load_declarations().methods, "expert"}
+    for path in sorted(PUBLISHED.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as lines:
+            assert {row["method"] for row in csv.DictReader(lines)} <= declared, path.name
+
+
+def test_numbers_from_the_text_are_not_more_than_it_says() -> None:
+    """D.3: AIME "from 15% to approximately 24%" with more SFT data, and "from 24% to 33%" with CHORD on top."""
+    with (PUBLISHED / "scaling.csv").open(encoding="utf-8", newline="") as lines:
+        found = {row["method"]: (row["AIME"], row["AMC"]) for row in csv.DictReader(lines)}
+    assert found == {"sft_best": ("15", ""), "sft_best_large": ("24", ""), "chord_phi_large": ("33", "")}
 
 
 def test_printed_precision_is_kept() -> None:
