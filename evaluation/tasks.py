@@ -57,7 +57,8 @@ class Task:
     name: str
     version: int
     kind: str
-    benchmark: str
+    benchmark: str | list[str]
+    """The paper's benchmark that it stands for; several where one set of questions serves them all."""
     prompt: str
     samples_per_problem: int
     rows: int

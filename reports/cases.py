@@ -24,7 +24,7 @@ from reports.figures import reading
 from reports.inputs import Results, add_common, experiment, open_results, run_command
 from reports.markers import Markers, load_markers
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
-from reports.scores import matrix
+from reports.scores import SCORE, TOKENS, matrix, scored
 from reports.style import label
 from reports.tables import expert_length
 
@@ -37,7 +37,7 @@ class Column:
     """A column of the table: what is averaged over answers."""
 
     value: str
-    """A column of the samples: correct, tokens, or a kind of marker."""
+    """A column of the samples: score, tokens, or a kind of marker."""
     header: str
     factor: float = 1.0
     digits: int = 1
@@ -91,9 +91,9 @@ class Study:
 
 
 def columns(markers: Markers) -> tuple[Column, ...]:
-    """The table's columns: accuracy, length, and every kind of marker per answer."""
+    """The table's columns: accuracy (or a judge's mean score), length, and every kind of marker per answer."""
     kinds = (Column(kind.name, kind.label, digits=2) for kind in markers.kinds)
-    return (Column("correct", "Accuracy, %", 100), Column("tokens", "Length, tokens"), *kinds)
+    return (Column(SCORE, "Accuracy, %", 100), Column(TOKENS, "Length, tokens"), *kinds)
 
 
 def stored_samples(results: Results, domain: str, method: str, task: str) -> list[dict[str, Any]]:
@@ -112,15 +112,17 @@ def stored_samples(results: Results, domain: str, method: str, task: str) -> lis
 def method_row(results: Results, method: str, samples: Sequence[Mapping[str, Any]], markers: Markers) -> Row:
     """A method's averages with intervals, clustered by question as in the tables."""
     frame = pd.DataFrame(
-        {key: row[key] for key in ("item_id", "seed", "correct", "tokens")}
+        {key: row[key] for key in ("item_id", "seed", TOKENS)}
+        | {SCORE: row.get(SCORE, float(row["correct"]))}
         | {"stratum": f"{row['task']}/{row['category'] or ''}"}
         | markers.count(row["response"])
         for row in samples
     )
     estimates = []
     for column in columns(markers):
-        cells = matrix(frame, column.value)
-        estimate = estimate_score if column.value == "correct" else estimate_mean
+        (known,) = scored([frame], column.value)
+        cells = matrix(known, column.value)
+        estimate = estimate_score if column.value == SCORE else estimate_mean
         found = estimate(cells.frame.to_numpy(), strata=cells.strata_N).scaled(column.factor)
         estimates.append(replace(found, low=max(found.low, 0.0)))  # nothing that is counted here can be negative
     return Row(
@@ -153,7 +155,8 @@ def answer(results: Results, method: str, samples: Sequence[Mapping[str, Any]], 
     row = next((row for row in samples if row["item_id"] == item_id and row["sample"] == 0), None)
     if row is None:
         raise ValueError(f"{method} has no sample 0 of question {item_id!r} of {samples[0]['task']}")
-    verdict = "correct" if row["correct"] else str(row["reason"]).replace("_", " ")
+    judged = row.get(SCORE)
+    verdict = str(row["reason"]).replace("_", " ") if judged is None else f"score {100 * judged:.0f} %"
     cut = ", cut off at the longest length allowed" if row["truncated"] else ""
     warning = low_confidence(results.decl.method(method).paper)
     return Answer(label(results.decl, method), row["response"], verdict + cut, row["tokens"], warning)

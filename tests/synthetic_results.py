@@ -152,7 +152,8 @@ def _looks(config: RunConfig) -> list[dict[str, Any]]:
         phases = 0.14 * (1 - math.exp(-number / 8)) - 0.25 * math.exp(-((number - 1.5) ** 2) / 3)
         accuracy = 0.45 + phases - 0.004 * max(number - 12, 0)
         epoch = None if config.epochs is None else float(number)
-        looks.append({"step": step, "epoch": epoch, "accuracy": accuracy, "stderr": 0.03, "response_length": 60.0})
+        looks.append({"step": step, "epoch": epoch, "accuracy": accuracy, "score": accuracy, "stderr": 0.03})
+        looks[-1]["response_length"] = 60.0
     return looks
 
 
@@ -170,7 +171,7 @@ def _write_run(root: Path, decl: Declarations, scale: Scale, domain: str, run: s
     write_lines(folder / "metrics.jsonl", rows)
     looks = _looks(config)
     write_lines(folder / "validation.jsonl", looks)
-    best = max(looks, key=lambda look: look["accuracy"])
+    best = max(looks, key=lambda look: look["score"])
     write_json(
         folder / "run.json",
         {
@@ -204,7 +205,7 @@ def _write_selection(root: Path, decl: Declarations, scale: Scale, domain: str, 
             "domain": domain,
             "code_revision": "0" * 40,
             "wall_seconds": 0.4,
-            "best": {"step": 8, "accuracy": 0.4, "epoch": 1},
+            "best": {"step": 8, "accuracy": 0.4, "score": 0.4, "epoch": 1},
             "status": "complete",
         },
     )
