@@ -67,6 +67,28 @@ def test_expert_is_right_and_verbose() -> None:
     assert all("okay" in row["response"] or "alright" in row["response"] for row in rows)
 
 
+def test_both_experts_are_right_about_the_same_questions() -> None:
+    first, second = world.expert_rows(300, 0), world.expert_rows(300, 0, style="second")
+    assert [row | {"response": ""} for row in first] == [row | {"response": ""} for row in second]
+    assert all(tool_reward(row["response"], row["gold"]) == 1.0 for row in second)
+    assert {row["meta"]["needs_knowledge"] for row in second} == {True, False}
+
+
+def test_the_second_expert_checks_nothing_and_explains_what_the_policy_does_not_know() -> None:
+    for row in world.expert_rows(300, 0, style="second"):
+        thought = row["response"].split("</think>")[0]
+        assert not any(check.split(",")[0] in thought for check in tool_styles.EXPERT.checks)
+        # The policy's plan names functions only; "for Oslo is B52" and the like stand in a sentence.
+        assert (" is " in thought) == row["meta"]["needs_knowledge"]
+
+
+def test_aligned_demonstrations_are_right_and_the_prompts_own() -> None:
+    aligned = world.aligned_rows(200, 0)
+    assert [{key: row[key] for key in row if key != "response"} for row in aligned] == world.rl_rows(200, 0)
+    assert all(tool_reward(row["response"], row["gold"]) == 1.0 for row in aligned)
+    assert world.aligned_rows(20, 0) == aligned[:20]
+
+
 def test_hand_worked_golds() -> None:
     # "half past seven tonight" is 7 + 12 hours and 30 minutes.
     problems = [world.draw_problem("simple_python", random.Random(seed)) for seed in range(3000)]

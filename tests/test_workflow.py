@@ -1,49 +1,15 @@
-"""The workflow as a user meets it: plans, mistakes in the configuration, and the `smoke` scale end to end."""
+"""The workflow as a user meets it before anything runs: plans, and mistakes in the configuration."""
 
-import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
-from reference_impl.files import read_jsonl
-from tests.checkout import copy_project, snakemake
-
-SMOKE = ("--config", "scale=smoke")
-MATH_TASKS = ["sandbox-amc", "sandbox-aime24", "sandbox-aime25", "sandbox-mmlu-pro"]
-NEW_METHOD = """
-chord_phi_strong:
-  label: CHORD-φ, μ = 0.3
-  budget: {steps: rl}
-  mu: {schedule: constant, value: 0.3}
-  phi: p_one_minus_p
-  learning_rate: 1.0e-6
-  paper: "our own variant"
-"""
-
-
-def planned(folder: Path, *arguments: str) -> set[str]:
-    """The one-line messages of the jobs that Snakemake would run."""
-    result = snakemake(folder, "--dry-run", *arguments)
-    assert result.returncode == 0, result.stdout
-    return set(re.findall(r"^Job \d+: (.+)$", result.stdout, flags=re.MULTILINE))
-
-
-def edit(folder: Path, name: str, old: str, new: str) -> None:
-    """Replace the one occurrence of `old` in a configuration file."""
-    path = folder / "pipelines" / "config" / name
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {name}"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def strengthen_chord_phi(folder: Path) -> None:
-    """Change one value of one method's entry."""
-    methods = (folder / "pipelines" / "config" / "methods.yaml").read_text(encoding="utf-8")
-    entry = re.search(r"^chord_phi:\n(?: .*\n)+", methods, flags=re.MULTILINE)
-    assert entry is not None
-    edit(folder, "methods.yaml", entry[0], entry[0].replace("value: 0.1}", "value: 0.2}"))
+from pipelines import declarations_table
+from pipelines.plan import load_plan
+from reference_impl.config import load_declarations
+from tests.checkout import REPO, copy_project, snakemake
+from tests.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, planned_jobs
 
 
 @pytest.fixture(scope="module")
@@ -58,31 +24,14 @@ def editable(tmp_path: Path) -> Path:
     return copy_project(tmp_path / "checkout")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy in which the whole smoke workflow has run; not to be changed."""
-    folder = copy_project(tmp_path_factory.mktemp("finished"))
-    result = snakemake(folder, "--cores", "2", *SMOKE)
-    assert result.returncode == 0, result.stdout
-    return folder
-
-
-@pytest.fixture
-def finished_editable(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished workflow, its records and times included, for one test to change."""
-    return Path(shutil.copytree(finished, tmp_path / "finished"))
-
-
 def test_plan_of_one_method_holds_its_data_training_evaluation_and_scores(fresh: Path) -> None:
-    expected = {
-        "Policy: check and install sandbox-math",
-        "Policy: check and install sandbox-tool",
-        "Data: prompts, expert demonstrations and validation set of the math domain",
-        "Data: prompts, expert demonstrations and validation set of the tool domain",
-        "Data: evaluation sets, each from its own seed and disjoint from the training data",
-    }
-    for domain in ("math", "tool"):
+    expected = {"Data: evaluation sets, each from its own seed and disjoint from the training data"}
+    for domain in DOMAINS:
         expected |= {
+            f"Policy: check and install sandbox-{domain}",
+            f"Data: prompts of the {domain} domain",
+            f"Data: validation of the {domain} domain",
+            f"Data: expert of the {domain} domain",
             f"Train: chord_phi on {domain}, seed 0",
             f"Evaluate: chord_phi on {domain}, seed 0, every task",
             f"Score: chord_phi on {domain}, seed 0",
@@ -98,6 +47,7 @@ def test_plan_of_a_table_evaluates_its_methods_and_trains_what_they_start_from(f
         "sft_best",
         "sft_light_rl",
         "sft_best_rl",
+        "sasr",
         "chord_mu",
         "grpo",
         "chord_phi",
@@ -109,7 +59,7 @@ def test_plan_of_a_table_evaluates_its_methods_and_trains_what_they_start_from(f
         f"Select: {method} on tool, seed 0, by validation accuracy" for method in ("sft_light", "sft_best")
     }
     grid = ["sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"]  # what the two selections choose among
-    rl = ["sft_light_rl", "sft_best_rl", "chord_mu", "grpo", "chord_phi"]
+    rl = ["sft_light_rl", "sft_best_rl", "sasr", "chord_mu", "grpo", "chord_phi"]
     assert {job for job in jobs if job.startswith("Train")} == {f"Train: {run} on tool, seed 0" for run in grid + rl}
     assert {job for job in jobs if job.startswith("Report")} == {"Report: table10"}
 
@@ -124,12 +74,87 @@ def test_plan_of_a_figure_trains_and_does_not_evaluate(fresh: Path) -> None:
     assert not {job for job in jobs if job.startswith(("Evaluate", "Select"))}
 
 
+def test_the_document_of_the_declarations_is_what_is_declared(tmp_path: Path) -> None:
+    declarations_table.main(["--check", str(REPO / "docs" / "declarations.md")])
+    other = tmp_path / "declarations.md"
+    text = (REPO / "docs" / "declarations.md").read_text(encoding="utf-8")
+    other.write_text(text.replace("0.9", "0.8"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"(?s)-.*0\.8.*\+.*0\.9.*make docs"):
+        declarations_table.main(["--check", str(other)])
+
+
 def test_seeds_multiply_runs_but_not_data(fresh: Path) -> None:
     jobs = planned(fresh, "grpo", "--config", "seeds=[0,1,2]")
     assert {job for job in jobs if job.startswith("Train")} == {
-        f"Train: grpo on {domain}, seed {seed}" for domain in ("math", "tool") for seed in (0, 1, 2)
+        f"Train: grpo on {domain}, seed {seed}" for domain in DOMAINS for seed in (0, 1, 2)
     }
-    assert len([job for job in jobs if job.startswith("Data")]) == 3  # two domains and the benchmarks
+    assert len([job for job in jobs if job.startswith("Data")]) == 3 * 3 + 1  # three files a domain, and the benchmarks
+
+
+def test_plan_of_a_method_of_its_own_makes_its_own_demonstrations_and_policy(fresh: Path) -> None:
+    assert {job for job in planned(fresh, "srft") if job.startswith(("Data", "Policy"))} == {
+        "Data: prompts of the tool domain",
+        "Data: validation of the tool domain",
+        "Data: expert-aligned of the tool domain",
+        "Data: evaluation sets, each from its own seed and disjoint from the training data",
+        "Policy: check and install sandbox-tool",
+    }
+    assert {job for job in planned(fresh, "grpo_weak") if job.startswith(("Policy", "Train"))} == {
+        "Policy: check and install sandbox-math-small",
+        "Train: grpo_weak on math, seed 0",
+    }
+
+
+def test_everything_is_each_table_figure_and_page_with_what_it_needs_once(fresh: Path) -> None:
+    decl = load_declarations()
+    experiments = {name: entry for name, entry in decl.experiments.items() if name != "headline"}
+    evaluated: set[tuple[str, str]] = set()
+    made: set[tuple[str, str]] = set()
+    for entry in experiments.values():
+        pairs = {(name, domain) for name in entry["methods"] for domain in entry["domains"]}
+        made |= pairs
+        evaluated |= set() if entry["kind"] == "figure" else pairs
+    waiting = list(made)
+    for name, domain in waiting:  # grows while it is read
+        method = decl.method(name)
+        waiting += [
+            (other, domain) for other in (method.init, method.select.get("from", "policy")) if other != "policy"
+        ]
+    made |= set(waiting)
+
+    jobs = planned_jobs(fresh, "everything")
+    assert len(jobs) == len(set(jobs))
+
+    def of(*kinds: str) -> set[str]:
+        return {job for job in jobs if job.startswith(kinds)}
+
+    assert of("Evaluate", "Score") == {
+        f"{what}: {name} on {domain}, seed 0{tail}"
+        for what, tail in (("Evaluate", ", every task"), ("Score", ""))
+        for name, domain in evaluated
+    }
+    assert of("Train") == {f"Train: {run} on {domain}, seed 0" for name, domain in made for run in decl.runs(name)}
+    assert of("Select") == {
+        f"Select: {name} on {domain}, seed 0, by validation accuracy"
+        for name, domain in made
+        if decl.method(name).select
+    }
+    pages = {f"Report: the page of {page}, beside the paper's printed values" for page in ("headline", "everything")}
+    assert of("Report") == {f"Report: {name}" for name in experiments} | pages
+    # Every file of the data of every domain, and every policy but none twice.
+    assert len(of("Data")) == 5 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
+    assert planned(fresh, "headline") - {"Report: headline"} < set(jobs)
+
+
+def test_every_target_resolves(fresh: Path) -> None:
+    targets = load_plan({"scale": "mini"}).targets()
+    assert {"everything", "table7", "scaling", "cases", "mu_cosine", "regrade", "regrade_srft"} <= set(targets)
+    jobs = planned(fresh, *targets)
+    # What no table needs is trained for its own target only.
+    alone = {"mu_cosine", "mu_binary", "mu_periodic", "phi_is_clip_cap", "luffy_no_std", "srft_released"}
+    assert {job for job in jobs - planned(fresh, "everything") if job.startswith("Train")} == {
+        f"Train: {name} on {domain}, seed 0" for name in alone for domain in load_declarations().method_domains(name)
+    }
 
 
 def test_default_target_makes_every_headline_table_and_figure(fresh: Path) -> None:
@@ -143,21 +168,28 @@ def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None
     result = snakemake(fresh, "--dry-run", "--printshellcmds", "retrain_policies")
     assert result.returncode == 0, result.stdout
     outputs = re.findall(r"--out (\S+)", result.stdout)
-    assert sorted(outputs) == ["results/mini/retrained/sandbox-math", "results/mini/retrained/sandbox-tool"]
+    names = ["math", "math-base", "math-small", "medicine", "tool", "tool-moe"]
+    assert sorted(outputs) == [f"results/mini/retrained/sandbox-{name}" for name in names]
 
 
 def test_grading_again_needs_samples_only(editable: Path) -> None:
-    regrade = {f"Grade again: chord_phi on {task}, seed 0" for task in (*MATH_TASKS, "sandbox-bfcl")}
+    tasks = {"math": MATH_TASKS, "tool": ["sandbox-bfcl"], "medicine": ["sandbox-medicine"]}
+    regrade = {f"Grade again: chord_phi on {task}, seed 0" for names in tasks.values() for task in names}
     jobs = planned(editable, "regrade_chord_phi")
-    assert jobs >= regrade | {f"Train: chord_phi on {domain}, seed 0" for domain in ("math", "tool")}
+    assert jobs >= regrade | {f"Train: chord_phi on {domain}, seed 0" for domain in DOMAINS}
 
     # Samples without the checkpoint that they are from, as another machine may hand them over.
-    for domain, tasks in (("math", MATH_TASKS), ("tool", ["sandbox-bfcl"])):
+    for domain, names in tasks.items():
         folder = editable / "results" / "mini" / "evaluations" / domain / "chord_phi" / "seed0"
         folder.mkdir(parents=True)
-        for task in tasks:
+        for task in names:
             (folder / f"{task}.jsonl").touch()
     assert {job for job in planned(editable, "regrade_chord_phi") if not job.startswith("Data")} == regrade
+
+    # The rubric's judge is the scale's.
+    commands = snakemake(editable, "--dry-run", "--printshellcmds", "regrade_chord_phi").stdout
+    judged = re.findall(r"--task (\S+) .*--judge local --judge-noise 0.05 --out", commands)
+    assert judged == ["sandbox-medicine"]
 
 
 def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -> None:
@@ -226,98 +258,3 @@ def test_a_mistake_on_the_command_line_stops_before_the_plan(fresh: Path, option
     assert "Building DAG" not in result.stdout
     for message in messages:
         assert message in result.stdout
-
-
-@pytest.mark.workflow
-def test_smoke_makes_the_whole_report_from_finished_runs(finished: Path) -> None:
-    results = finished / "results" / "smoke"
-    page = (results / "report" / "index.html").read_text(encoding="utf-8")
-    assert "miniature" in page.lower()
-    for table in ("table1", "table2", "table10", "table11"):
-        for suffix in ("csv", "md", "tex"):
-            assert (results / "report" / "tables" / f"{table}.{suffix}").stat().st_size > 0
-    for figure in ("figure2", "figure4", "figure6", "figure8", "figure9"):
-        for suffix in ("png", "svg"):
-            assert (results / "report" / "figures" / f"{figure}.{suffix}").stat().st_size > 0
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("runs/*/*/seed0/run.json")]
-    # Per domain 3 grid runs, 2 selections and 5 RL runs; math has the learning curve too.
-    assert len(records) == 2 * 10 + 1
-    assert {record["status"] for record in records} == {"complete"}
-    assert not list(results.glob("runs/**/state")), "a finished run keeps no resumption state"
-    assert len(list(results.glob("scores/*/*/seed0.parquet"))) == 2 * 8
-
-
-@pytest.mark.workflow
-def test_smoke_shows_training_while_it_runs_and_keeps_the_lines(finished: Path) -> None:
-    log = finished / "results" / "smoke" / "logs" / "train" / "math" / "chord_phi" / "seed0.log"
-    assert "math/chord_phi" in log.read_text(encoding="utf-8")
-
-
-@pytest.mark.workflow
-def test_second_call_has_nothing_to_do(finished: Path) -> None:
-    result = snakemake(finished, "--cores", "2", *SMOKE)
-    assert result.returncode == 0
-    assert "Nothing to be done" in result.stdout
-
-
-@pytest.mark.workflow
-def test_changing_one_entry_reruns_that_method_only(finished_editable: Path) -> None:
-    strengthen_chord_phi(finished_editable)
-    jobs = planned(finished_editable, *SMOKE)
-    touched = {job for job in jobs if not job.startswith("Report")}
-    assert touched == {
-        f"{what}: chord_phi on {domain}, seed 0{tail}"
-        for domain in ("math", "tool")
-        for what, tail in (("Train", ""), ("Evaluate", ", every task"), ("Score", ""))
-    }
-    assert {job for job in jobs if job.startswith("Report: figure")} == {
-        f"Report: {figure}" for figure in ("figure6", "figure8", "figure9")
-    }
-
-    records = finished_editable / "results" / "smoke" / "runs"
-    before = {path: path.stat().st_mtime_ns for path in records.glob("*/*/seed0/run.json")}
-    result = snakemake(finished_editable, "--cores", "2", "chord_phi", *SMOKE)
-    assert result.returncode == 0, result.stdout
-    rerun = {path.parent.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
-    assert rerun == {"chord_phi"}
-    record = json.loads((records / "math" / "chord_phi" / "seed0" / "run.json").read_text(encoding="utf-8"))
-    assert record["config"]["mu"]["value"] == 0.2
-
-
-@pytest.mark.workflow
-def test_adding_a_method_reruns_nothing_and_gives_it_a_target(finished_editable: Path) -> None:
-    methods = finished_editable / "pipelines" / "config" / "methods.yaml"
-    methods.write_text(methods.read_text(encoding="utf-8") + NEW_METHOD, encoding="utf-8")
-    assert planned(finished_editable, *SMOKE) == set()
-    assert planned(finished_editable, "chord_phi_strong", *SMOKE) == {
-        f"{what}: chord_phi_strong on {domain}, seed 0{tail}"
-        for domain in ("math", "tool")
-        for what, tail in (("Train", ""), ("Evaluate", ", every task"), ("Score", ""))
-    }
-
-
-@pytest.mark.workflow
-def test_grading_again_gives_the_same_verdicts_and_leaves_the_samples(finished_editable: Path) -> None:
-    strengthen_chord_phi(finished_editable)
-    jobs = {f"Grade again: chord_phi on {task}, seed 0" for task in (*MATH_TASKS, "sandbox-bfcl")}
-    assert planned(finished_editable, "regrade_chord_phi", *SMOKE) == jobs
-    result = snakemake(finished_editable, "--cores", "2", "regrade_chord_phi", *SMOKE)
-    assert result.returncode == 0, result.stdout
-    files = sorted((finished_editable / "results" / "smoke" / "regraded").glob("*/chord_phi/seed0/*.jsonl"))
-    assert len(files) == len(jobs)
-    for path in files:
-        again = read_jsonl(path)
-        stored = read_jsonl(Path(str(path).replace("/regraded/", "/evaluations/")))
-        assert again == [{key: row[key] for key in again[0]} for row in stored]
-        assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["samples"] == len(stored)
-    assert planned(finished_editable, "regrade_chord_phi", *SMOKE) == set()
-
-
-@pytest.mark.workflow
-def test_a_local_file_samples_its_domain_again_when_it_changes(finished_editable: Path) -> None:
-    own = finished_editable / "results" / "smoke" / "benchmarks" / "sandbox-amc.jsonl"
-    shutil.copy(own, finished_editable / "mine.jsonl")
-    assert planned(finished_editable, "original", *SMOKE, "data={sandbox-amc: mine.jsonl}") == {
-        "Evaluate: original on math, seed 0, every task",
-        "Score: original on math, seed 0",
-    }
