@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.models import logits_and_router_loss
 from reference_impl.prompts import render
+from reference_impl.token_logprobs import token_logprobs
 
 Kind = Literal["rollout", "demonstration", "expert"]
 """A response sampled from the policy; an expert's among the rollouts of its prompt's group; an expert's in the SFT
@@ -81,9 +81,9 @@ class Statistics:
     """What the losses need of a forward pass."""
 
     logprobs_BT: Tensor
-    """Log-probs of the next tokens, with gradient."""
+    """Log-probs of the next tokens, with gradient; 0 outside the mask."""
     entropy_BT: Tensor
-    """Entropies of the next-token distributions in nats, without gradient."""
+    """Entropies of the next-token distributions in nats, without gradient; 0 outside the mask."""
     router_loss: Tensor | None
     """Load-balancing loss of a mixture of experts, a mean over the micro-batch's tokens; None for a dense model."""
 
@@ -145,13 +145,8 @@ def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, de
 
 
 def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> Statistics:
-    """Log-probs and entropies of a micro-batch under the tempered policy."""
-    logits_BT1V, router_loss = logits_and_router_loss(model, batch.ids_BT1, batch.real_BT1)
-    all_logprobs_BTV = torch.log_softmax(logits_BT1V[:, :-1].float() / temperature, dim=-1)
-    logprobs_BT = all_logprobs_BTV.gather(-1, batch.ids_BT1[:, 1:, None])[..., 0]
-    with torch.no_grad():
-        entropy_BT = -(all_logprobs_BTV.exp() * all_logprobs_BTV).sum(-1)
-    return Statistics(logprobs_BT, entropy_BT, router_loss)
+    """Log-probs and entropies of a micro-batch's responses under the tempered policy."""
+    return Statistics(*token_logprobs(model, batch.ids_BT1, batch.real_BT1, batch.mask_BT, temperature))
 
 
 def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:

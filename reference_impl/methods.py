@@ -53,6 +53,8 @@ def build_objective(config: RunConfig) -> Objective:
         )
     if shaping is not None and not shaping > 0:
         raise ValueError(f"{config.method}: shaping {shaping!r}: allowed are null and numbers above 0")
+    if "demonstrations" in config.auxiliary and not demonstrations:
+        raise ValueError(f"{config.method}: auxiliary demonstrations are those of mixed groups: mixed demonstrations 1")
     objective = Objective(
         mu=partial(MU_SCHEDULES[name], **schedule),
         mu_reads_rewards=name in READS_REWARDS,

@@ -61,7 +61,7 @@ class StepLog:
     def validation(self, record: dict[str, Any]) -> None:
         """Record one look at the validation set."""
         self._append("validation", record)
-        for key in ("accuracy", "response_length"):
+        for key in ("accuracy", "score", "response_length"):
             self.board.add_scalar(f"validation/{key}", record[key], record["step"])
 
     def close(self) -> None:

@@ -30,8 +30,8 @@ from transformers import PreTrainedModel
 from reference_impl.models import logits_and_router_loss
 
 LOGITS_BUDGET = 1 << 26
-"""Logits held at once, 256 MiB in float32: 441 tokens at a vocabulary of 152k, 84k tokens at one of 800. Their softmax,
-its gradient and the entropy need about five times as much."""
+"""Logits held at once, 256 MiB in float32: 441 tokens at a vocabulary of 152k, 84k tokens at one of 800. With
+softmax, entropy and gradients, about four times as much is held."""
 
 
 def token_logprobs(

@@ -246,7 +246,7 @@ def expert_update(policy: Path, folder: Path, **changes: Any) -> tuple[Record, l
     sequences = [s for s in sequences_of(policy) if s.kind == "expert"]
     trainer = trainer_of(config_of("chord_phi", **changes), policy, folder)
     with torch.no_grad():
-        found = responses(trainer.strategy.model, sequences)  # type: ignore[arg-type]
+        found = responses(trainer.strategy.model, sequences)
     return trainer.update(sequences, 1.0), [lp.exp() for lp, _ in found], [entropy for _, entropy in found]
 
 
@@ -280,9 +280,7 @@ def test_phi_weighs_every_expert_token(sharp_policy: Path, tmp_path: Path, phi: 
 @pytest.mark.parametrize("budget", [1, 300, 1_000_000])
 def test_entropy_weights_compare_the_whole_batch(sharp_policy: Path, tmp_path: Path, budget: int) -> None:
     top = {"name": "entropy_top", "share": 0.05}
-    record, probabilities, entropies = expert_update(
-        sharp_policy, tmp_path / "top", phi=top, micro_batch_tokens=budget
-    )
+    record, probabilities, entropies = expert_update(sharp_policy, tmp_path / "top", phi=top, micro_batch_tokens=budget)
     p, entropy = torch.cat(probabilities), torch.cat(entropies)
     kept = math.ceil(0.05 * len(p))
     assert len(p) > 200 and record["phi_mean"] == pytest.approx(kept / len(p), rel=1e-6)

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from pipelines.data.sandbox import write_lines
 from pipelines.sandbox import math_world
 from reference_impl.config import load_declarations, load_scale, resolve_run
-from reference_impl.files import read_jsonl
+from reference_impl.files import file_hash, read_jsonl, write_jsonl
 from reference_impl.train import main
 
 SIZES = load_scale("smoke").domains["math"]
@@ -19,9 +18,10 @@ SIZES = load_scale("smoke").domains["math"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     assert SIZES.prompt_rows and SIZES.expert_rows
-    write_lines(folder / "prompts.jsonl", math_world.rl_rows(SIZES.prompt_rows, 0))
-    write_lines(folder / "expert.jsonl", math_world.expert_rows(SIZES.expert_rows, 0))
-    write_lines(folder / "validation.jsonl", math_world.validation_rows(SIZES.validation_rows, 0))
+    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(SIZES.prompt_rows, 0))
+    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(SIZES.expert_rows, 0))
+    write_jsonl(folder / "expert-aligned.jsonl", math_world.aligned_rows(SIZES.prompt_rows, 0))
+    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(SIZES.validation_rows, 0))
     return folder
 
 
@@ -47,6 +47,14 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists(), "the resumption state has served its purpose"
 
 
+def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
+    main(arguments(tiny_policy, data, tmp_path, {"run": "luffy"}))
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["config"]["expert"] == "aligned" and record["config"]["expert_rows"] == SIZES.prompt_rows
+    assert record["data_hash"]["expert"] == file_hash(data / "expert-aligned.jsonl")
+    assert all(line["demonstration_tokens"] > 0 for line in read_jsonl(tmp_path / "metrics.jsonl"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -56,6 +64,7 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
         ({"scale": "minni"}, r"unknown scale 'minni'; did you mean 'mini'"),
         ({"config-hash": "f" * 64}, r"not ffffffffffff: the declarations changed"),
         ({"scale": "mini"}, r"prompts.jsonl: 16 rows, but this scale expects 512"),
+        ({"run": "chord_phi_large"}, r"no data file .*expert-large.jsonl"),
         ({"policy": "nowhere"}, r"nowhere is not a checkpoint folder"),
         ({"data": "nowhere"}, r"no data file nowhere/prompts.jsonl"),
     ],
