@@ -7,7 +7,6 @@ explicit aggregation of Gunjal et al. 2025 (arXiv 2507.17746, Eq. 1) on the sign
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -99,6 +98,10 @@ def parse_rubric(value: Any) -> Rubric:
     return rubric
 
 
+MAX_WEIGHT = 1e6
+"""Larger weights are slips of a data file; the limit also keeps infinities, NaN and huge integers out."""
+
+
 def _parse_item(value: Any, number: int) -> RubricItem:
     where = f"rubric item {number}"
     known = {field.name for field in fields(RubricItem)}
@@ -113,8 +116,8 @@ def _parse_item(value: Any, number: int) -> RubricItem:
     if not isinstance(description, str) or not description.strip() or not isinstance(title, str):
         raise ValueError(f"{where}: description and title must be text, got {_brief([description, title])}")
     number_like = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not number_like or not math.isfinite(weight) or weight == 0:
-        raise ValueError(f"{where}: weight must be a number other than 0, got {_brief(weight)}")
+    if not number_like or weight == 0 or not abs(weight) <= MAX_WEIGHT:
+        raise ValueError(f"{where}: weight must be a number other than 0, at most {MAX_WEIGHT:g} in size, got {_brief(weight)}")
     keywords = value.get("keywords") or []
     if not isinstance(keywords, list) or not all(isinstance(word, str) and word.strip() for word in keywords):
         raise ValueError(f"{where}: keywords must be a list of words, got {_brief(keywords)}")

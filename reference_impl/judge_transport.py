@@ -106,10 +106,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model wrote, and its tokens where the server says."""
+    """What the model wrote, and its tokens where the server says.
+
+    reasoning: its train of thought, where the server parts it from the content; "" where it does not.
+    """
 
     content: str
     usage: Usage | None
+    reasoning: str = ""
 
 
 class Transport:
@@ -214,4 +218,11 @@ def _parse(body: bytes) -> Reply:
         usage = Usage(document["usage"]["prompt_tokens"], document["usage"]["completion_tokens"])
     except ReplyError:
         usage = None
-    return Reply(document["choices"][0]["message"]["content"], usage)
+    message = document["choices"][0]["message"]
+    return Reply(message["content"], usage, _reasoning(message))
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """`reasoning_content` (DeepSeek, older vLLM) or `reasoning` (vLLM), which are no part of the original protocol."""
+    texts = (message.get(key) for key in ("reasoning_content", "reasoning"))
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")

@@ -35,7 +35,7 @@ def prompt(row: Mapping[str, Any], limits: Limits) -> Row:
     rubric = row.get("rubric")
     try:
         parse_rubric(rubric)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # an integer may be too large for a weight
         raise MalformedError("unusable rubric", str(error)) from None
     assert isinstance(rubric, list)
     kept = [{key: item[key] for key in _RUBRIC_KEYS if item.get(key) is not None} for item in rubric]

@@ -98,7 +98,8 @@ def split_one_pool(ids: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -
 
 def write_candidates(stage: Stage, out: Path, benchmarks: QuestionIndex, limits: Limits, files: "Files") -> None:
     """The candidates of all pools, the quarantine, and the account of both."""
-    tally, described = Tally(), []
+    tally = Tally()
+    described: list[Row] = []
     with whole_file(out / CANDIDATES) as temporary:
         with temporary.open("w", encoding="utf-8") as lines:
             for row in _candidates(stage, benchmarks, limits, files, tally, described):
@@ -131,13 +132,13 @@ def _candidates(
                     row = pool.convert(record.row, limits)
                     _check_question(stage, name, row["question"], benchmarks, seen)
                     line = {"id": _identity(name, row["question"]), "pool": name, **row}
-                    json_line(line)  # raises for numbers that JSON does not have
+                    json_line(line)  # raises for what JSON does not have, such as infinities
                 except MalformedError as error:
                     tally.malformed(path.name, record.number, error)
                 except FilteredError as error:
                     tally.filtered[str(error)] += 1
                 except ValueError as error:
-                    tally.malformed(path.name, record.number, MalformedError("not JSON", str(error)))
+                    tally.malformed(path.name, record.number, MalformedError("cannot be stored", str(error)))
                 else:
                     tally.kept += 1
                     yield line
@@ -172,24 +173,25 @@ def _stored_candidates(out: Path) -> Iterator[Row]:
         yield dict(record.row)
 
 
-def write_split(stage: Stage, out: Path, name: str, sizes: Mapping[str, int], options: argparse.Namespace) -> None:
-    """One split, drawn from the candidates. Raises ValueError with the counts of every filter where they are too few."""
+def write_split(stage: Stage, out: Path, name: str, job: "Job") -> None:
+    """One split, drawn from the candidates. Raises ValueError with every filter's count where they are too few."""
     ids: dict[str, list[str]] = {pool: [] for pool in stage.pools}
     for row in _stored_candidates(out):
         ids[row["pool"]].append(row["id"])
-    order = stage.assign({pool: sorted(found) for pool, found in ids.items()}, sizes)[name]
+    order = stage.assign({pool: sorted(found) for pool, found in ids.items()}, job.sizes)[name]
+    wanted = job.sizes[name]
     report = read_json(out / SOURCES)
-    if len(order) < sizes[name]:
+    if len(order) < wanted:
         raise ValueError(
-            f"{name} needs {sizes[name]} rows of {stage.name}, {len(order)} remain for it. {what_is_left(report)}"
+            f"{name} needs {wanted} rows of {stage.name}, {len(order)} remain for it. {what_is_left(report)}"
         )
     if name in (PROMPTS, VALIDATION):
-        rows = [_without(row, "pool", "response") for row in _pick(out, order[: sizes[name]])]
+        rows = [_without(row, "pool", "response") for row in _pick(out, order[:wanted])]
     elif stage.demonstrate is None:
-        rows = [_without(row, "pool") for row in _pick(out, order[: sizes[name]])]
+        rows = [_without(row, "pool") for row in _pick(out, order[:wanted])]
     else:
         offered = [_without(row, "pool") for row in _pick(out, order)]
-        rows = stage.demonstrate(name, offered, sizes[name], _limits(stage, options), options)
+        rows = stage.demonstrate(name, offered, wanted, job.limits, job.options)
     write_jsonl(out / name, rows)
 
 
@@ -262,6 +264,18 @@ def check_splits(splits: Mapping[str, Sequence[Row]], *, prompts_apart: bool) ->
 
 
 @dataclass(frozen=True)
+class Job:
+    """What a command line and the declarations ask of a stage."""
+
+    options: argparse.Namespace
+    sizes: Mapping[str, int]
+    """File → rows."""
+    tasks: tuple[str, ...]
+    """Evaluation sets that the data must not overlap with."""
+    limits: Limits
+
+
+@dataclass(frozen=True)
 class Files:
     """Where the user says that sources are: local paths and hub revisions, by the pool's name."""
 
@@ -284,33 +298,38 @@ def _named(options: Sequence[str], what: str, pools: Iterable[str]) -> dict[str,
     return found
 
 
-def _limits(stage: Stage, options: argparse.Namespace) -> Limits:
-    limit = domain_size(load_declarations(), load_scale(options.scale), stage.domain, "max_response_tokens")
-    if options.tokenizer is None:
-        return Limits(limit)
-    path = options.tokenizer / "tokenizer.json" if options.tokenizer.is_dir() else options.tokenizer
-    if not path.is_file():
-        raise ValueError(f"--tokenizer {options.tokenizer}: no tokenizer.json there")
-    return Limits(limit, Tokenizer.from_file(str(path)))
+def _tokenizer(path: Path | None) -> Tokenizer | None:
+    if path is None:
+        return None
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"--tokenizer {path}: no tokenizer.json there")
+    return Tokenizer.from_file(str(file))
 
 
-def write_file(stage: Stage, name: str, options: argparse.Namespace) -> None:
+def prepare(stage: Stage, options: argparse.Namespace) -> Job:
+    """Sizes and limits of the scale. Raises ValueError for an unknown scale, and a folder without a tokenizer."""
+    decl, scale = load_declarations(), load_scale(options.scale)
+    limit = domain_size(decl, scale, stage.domain, "max_response_tokens")
+    tasks = scale.domains[stage.domain].tasks
+    return Job(options, split_rows(decl, scale, stage.domain), tasks, Limits(limit, _tokenizer(options.tokenizer)))
+
+
+def write_file(stage: Stage, name: str, job: Job) -> None:
     """One file of the domain's folder, from those before it."""
-    scale = load_scale(options.scale)
-    sizes = split_rows(load_declarations(), scale, stage.domain)
-    choose("file", name, [CANDIDATES, *sizes, MANIFEST], f"the {stage.domain} domain")
+    choose("file", name, [CANDIDATES, *job.sizes, MANIFEST], f"the {stage.domain} domain")
+    options = job.options
     if name == CANDIDATES:
         if options.benchmarks is None:
             raise ValueError("--benchmarks FOLDER is missing: training questions are checked against evaluation sets")
-        tasks = scale.domains[stage.domain].tasks
-        index = QuestionIndex(benchmark_questions(options.benchmarks, tasks))
+        index = QuestionIndex(benchmark_questions(options.benchmarks, job.tasks))
         local = {pool: Path(path) for pool, path in _named(options.local, "--local", stage.pools).items()}
         files = Files(local, _named(options.revision, "--revision", stage.pools))
-        write_candidates(stage, options.out, index, _limits(stage, options), files)
+        write_candidates(stage, options.out, index, job.limits, files)
     elif name == MANIFEST:
-        write_manifest(stage, options.out, sizes)
+        write_manifest(stage, options.out, job.sizes)
     else:
-        write_split(stage, options.out, name, sizes, options)
+        write_split(stage, options.out, name, job)
 
 
 def arguments(stage: Stage, description: str | None) -> argparse.ArgumentParser:
@@ -335,8 +354,8 @@ def arguments(stage: Stage, description: str | None) -> argparse.ArgumentParser:
 def run(stage: Stage, options: argparse.Namespace) -> None:
     """Write one file, or all of them; a mistake of the user's ends with one line on standard error."""
     try:
-        sizes = split_rows(load_declarations(), load_scale(options.scale), stage.domain)
-        for name in [options.file] if options.file is not None else [CANDIDATES, *sizes, MANIFEST]:
-            write_file(stage, name, options)
+        job = prepare(stage, options)
+        for name in [options.file] if options.file is not None else [CANDIDATES, *job.sizes, MANIFEST]:
+            write_file(stage, name, job)
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -1,0 +1,186 @@
+"""ToolACE: its notation read without evaluation, its rows as prompts with golds, its demonstrations by an expert."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.data import toolace
+from pipelines.data.quarantine import FilteredError, MalformedError
+from pipelines.data.stage import Limits
+from pipelines.data.toolace import candidate
+from pipelines.data.toolace_calls import read_calls, read_functions
+from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.prompts import render
+from reference_impl.rewards import grade_tool
+from tests.real_data import FUNCTIONS, benchmarks_folder, described, toolace_row, toolace_system
+
+ANY = Limits(16384)
+NAMES = (
+    "Market Trends API",
+    "Market",
+    "User Feed",
+    "User Feed (Video Posts) V2",
+    "Search Strong's Number API",
+    "/madlibs-diceware",
+    "get.time",
+    "a, b",
+    "Padded ",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ('[Market Trends API(trend_type="GAINERS", n=2)]', [("Market Trends API", {"trend_type": "GAINERS", "n": 2})]),
+        (
+            "[User Feed (Video Posts) V2(username='a'), User Feed()]",
+            [("User Feed (Video Posts) V2", {"username": "a"}), ("User Feed", {})],
+        ),
+        ('[Search Strong\'s Number API(q="a\\"b, c)")]', [("Search Strong's Number API", {"q": 'a"b, c)'})]),
+        # Python keywords and other odd names as parameters, Python's and JSON's literals as values.
+        (
+            '[get.time(from="x", class=None, max-results=3, on=true, off=False, none=null)]',
+            [("get.time", {"from": "x", "class": None, "max-results": 3, "on": True, "off": False, "none": None})],
+        ),
+        (
+            '[Market(a=[1, 2.5, {"k": [true]}], b={\'x\': (1, 2)}, c=-3, d="a=b")]',
+            [("Market", {"a": [1, 2.5, {"k": [True]}], "b": {"x": [1, 2]}, "c": -3, "d": "a=b"})],
+        ),
+        ("[\n  /madlibs-diceware( nphrase = 2 ) ,\n a, b( )\n]", [("/madlibs-diceware", {"nphrase": 2}), ("a, b", {})]),
+        ("[Market(a=1,)]", [("Market", {"a": 1})]),
+        ("[Padded(a=1)]", [("Padded ", {"a": 1})]),
+    ],
+)
+def test_calls(text: str, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    assert [(call.name, call.arguments) for call in read_calls(text, NAMES)] == calls
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("I need your name.", "not in brackets"),
+        ("[]", "an empty list of calls"),
+        ("[Weather(a=1)]", "no call of an offered function"),
+        ("[Market]", "no call of an offered function"),
+        ("[Market(a=1) Market(a=2)]", "expected a comma"),
+        ("[Market(a=1]", "another bracket is open"),
+        ("[Market(a=1, b=(2)]", "another bracket is open"),
+        ("[Market(a=']", "not closed"),
+        ("[Market(1)]", "expected another name=value"),
+        ("[Market(a=1, a=2)]", "expected another name=value"),
+        ("[Market(a=b)]", "no literal"),
+        ("[Market(a=__import__('os').system('echo'))]", "no literal"),
+        ("[Market(a={1, 2})]", "no JSON value"),
+        ("[Market(a=NaN)]", "not JSON compliant"),
+        (f"[Market(a={'[' * 5000}{']' * 5000})]", "nested too deeply|no literal"),
+        (f"[Market(a='{'x' * 100_000}')]", "characters of calls"),
+    ],
+)
+def test_what_is_no_list_of_calls(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_calls(text, NAMES)
+
+
+def test_functions_of_the_system_prompt() -> None:
+    first, second = read_functions(toolace_system())
+    assert first == {key: FUNCTIONS[0][key] for key in ("name", "description", "parameters")}
+    assert second["parameters"] == {"type": "dict", "properties": {}}
+    assert read_functions(toolace_system([{"name": "f"}]))[0]["parameters"] == {"type": "dict", "properties": {}}
+    for system, message in (
+        ("You are helpful [1].", "no list of functions"),
+        (toolace_system([]), "list of functions is empty"),
+        (toolace_system([{"description": "?"}]), "no function"),
+        (toolace_system([{"name": "f", "parameters": [1]}]), "parameters are no schema"),
+        (toolace_system()[:200], "Expecting|Unterminated|delimiter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_functions(system)
+
+
+def test_candidate() -> None:
+    found = candidate(toolace_row(3), ANY)
+    assert found["question"] == "Show me the top 3 gainers, please." and found["prompt"] == "tool-n1"
+    assert found["gold"] == [{"name": "Market Trends API", "arguments": {"trend_type": "GAINERS", "limit": 3}}]
+    system, user = render(found)
+    assert json.dumps(found["functions"]) in system["content"] and "func1(params_name" not in system["content"]
+    assert user["content"] == found["question"]
+    assert grade_tool(f"<think>x</think><tool_call>{json.dumps(found['gold'])}</tool_call>", found["gold"]).reward == 1
+
+
+def test_rows_that_are_not_used() -> None:
+    for row, error, reason in (
+        (toolace_row(1, "What is your name?"), FilteredError, "no call"),
+        (toolace_row(1, '[User Feed(name="x")]'), FilteredError, "does not declare"),
+        (toolace_row(1, "[Weather()]"), MalformedError, "unreadable calls: no call of an offered function"),
+        (toolace_row(1) | {"system": "Hello."}, MalformedError, "unreadable functions"),
+        (toolace_row(1) | {"conversations": "x"}, MalformedError, "no list of dict in conversations"),
+        (toolace_row(1) | {"conversations": [{}]}, MalformedError, "fewer than two turns"),
+        (toolace_row(1) | {"conversations": [{"from": "assistant"}, {"from": "user"}]}, MalformedError, "not a user's"),
+    ):
+        with pytest.raises(error, match=reason):
+            candidate(row, ANY)
+
+
+def answer(row: dict[str, Any], right: bool = True) -> dict[str, Any]:
+    calls = row["gold"] if right else [{"name": "User Feed", "arguments": {}}]
+    return {"id": row["id"], "response": f"<think>So be it.</think><tool_call>{json.dumps(calls)}</tool_call>"}
+
+
+def test_the_stage_takes_accepted_answers_from_a_file(tmp_path: Path) -> None:
+    source, out, answers = tmp_path / "data.json", tmp_path / "tool", tmp_path / "answers"
+    source.write_text(json.dumps([toolace_row(n) for n in range(3, 63)] + [toolace_row(99, "Why?")]), encoding="utf-8")
+    options = ["--domain", "tool", "--scale", "smoke", "--out", str(out), "--local", f"toolace={source}"]
+    options += ["--benchmarks", str(benchmarks_folder(tmp_path / "b", "tool", ["Show me the top 5 gainers, please."]))]
+    options += ["--answers", str(answers)]
+    toolace.main([*options, "--file", "candidates.jsonl"])
+    candidates = read_jsonl(out / "candidates.jsonl")
+    with pytest.raises(SystemExit, match=r"8 demonstrations are needed; of 35 questions 0 .*no endpoint is given"):
+        toolace.main([*options, "--file", "expert.jsonl"])
+    # Two wrong answers before each right one; every third question has no right one.
+    for expert in ("DeepSeek-R1", "Qwen2.5-72B-Instruct"):
+        write_jsonl(
+            answers / f"{expert}.jsonl",
+            [
+                answer(row, right)
+                for i, row in enumerate(candidates)
+                for right in (False, False, bool(i % 3) or expert[0] == "Q")
+            ],
+        )
+    with pytest.raises(SystemExit, match=r"16 demonstrations are needed; of 16 questions 1\d have an accepted"):
+        toolace.main(options)  # `aligned` has the prompts' questions, and some have no right answer
+    write_jsonl(answers / "DeepSeek-R1.jsonl", [answer(row, right) for row in candidates for right in (False, True)])
+    toolace.main(options)
+    manifest = described(out)
+    assert (manifest["prompts_rows"], manifest["expert_rows"], manifest["expert_second_rows"]) == (16, 8, 8)
+    assert manifest["sources"]["filtered"] == {"question of sandbox-bfcl": 1, "whose first answer is no call": 1}
+    prompts = read_jsonl(out / "prompts.jsonl")
+    assert [row["id"] for row in read_jsonl(out / "expert-aligned.jsonl")] == [row["id"] for row in prompts]
+    main, second = (read_jsonl(out / name) for name in ("expert.jsonl", "expert-second.jsonl"))
+    assert [row["id"] for row in main] == [row["id"] for row in second]  # both experts answer the same questions
+    for row in (*main, *second):
+        assert grade_tool(row["response"], row["gold"]).correct
+    assert {row["meta"]["expert_sample"] for row in main} == {1}  # the answer before it was wrong
+    assert all("response" not in row and "pool" not in row for row in prompts)
+
+
+def test_real_system_prompts_and_calls(reference_data: Path) -> None:
+    """The file's system prompts are ToolACE's; its calls were converted to JSON, faithfully in 18 of 100 rows."""
+    rows = read_jsonl(reference_data / "toolace" / "toolace_first100_lossy_calls.jsonl")
+    faithful = 0
+    for row in rows:
+        functions = read_functions(row["system"])
+        assert [f["name"] for f in functions] == [tool["name"] for tool in row["tools_parsed"]]
+        assert [f["parameters"] for f in functions] == [tool["parameters"] for tool in row["tools_parsed"]]
+        if not row["first_call_names_all_in_tools"]:
+            continue
+        faithful += 1
+        first, second = row["conversations"][:2]
+        calls = json.loads(second["value"])
+        calls = calls if isinstance(calls, list) else [calls]
+        text = ", ".join(f"{c['name']}({', '.join(f'{k}={v!r}' for k, v in c['arguments'].items())})" for c in calls)
+        hub = [{"from": "user", "value": first["value"]}, {"from": "assistant", "value": f"[{text}]"}]
+        found = candidate({"system": row["system"], "conversations": hub}, ANY)
+        assert found["gold"] == [{"name": c["name"], "arguments": c["arguments"]} for c in calls]
+    assert faithful == 18
