@@ -78,11 +78,12 @@ rule case_page:
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.seeds),
         settings=lambda wildcards: PLAN.experiment_hash(wildcards.case_page),
+        page=lambda wildcards, output: output[0],
     message:
         "Report: {wildcards.case_page}"
     shell:
         "python -m reports.cases --scale {params.scale} --results {params.results} --seeds {params.seeds}"
-        " --out {output[0]} > {log} 2>&1"
+        " --out {params.page} > {log} 2>&1"
 
 
 rule site:
