@@ -117,8 +117,7 @@ def _parse_item(value: Any, number: int) -> RubricItem:
         raise ValueError(f"{where}: description and title must be text, got {_brief([description, title])}")
     number_like = isinstance(weight, int | float) and not isinstance(weight, bool)
     if not number_like or weight == 0 or not abs(weight) <= MAX_WEIGHT:
-        limit = f"a number other than 0, at most {MAX_WEIGHT:g} in size"
-        raise ValueError(f"{where}: weight must be {limit}, got {_brief(weight)}")
+        raise ValueError(f"{where}: weight must be a number other than 0, got {_brief(weight)} (limit: {MAX_WEIGHT:g})")
     keywords = value.get("keywords") or []
     if not isinstance(keywords, list) or not all(isinstance(word, str) and word.strip() for word in keywords):
         raise ValueError(f"{where}: keywords must be a list of words, got {_brief(keywords)}")

@@ -66,9 +66,13 @@ def test_mini_scales_the_papers_values() -> None:
 
 
 def test_mini_keeps_the_papers_proportions() -> None:
-    """Demonstrations to prompts, and passes over either per full budget, as in the paper (to 5 %)."""
+    """Demonstrations to prompts, and passes over either per full budget, as in the paper (to 5 %).
+
+    Medicine is left out: the paper prints no sizes of its data.
+    """
     decl, scale = load_declarations(), load_scale("mini")
-    for domain, paper in decl.domains.items():
+    for domain in ("math", "tool"):
+        paper = decl.domains[domain]
         run = resolve_run(decl, scale, "chord_mu", domain, seed=0)
         paper_rows = int(paper.experts["main"].rows)
         assert run.expert_rows / run.prompt_rows == pytest.approx(paper_rows / paper.prompt_rows, rel=0.05)

@@ -68,6 +68,7 @@ ITEM = {"description": "d", "weight": 1}
         ([{**ITEM, "weight": "5"}], "weight must be a number other than 0, got '5'"),
         ([{**ITEM, "weight": True}], "weight must be a number other than 0"),
         ([{**ITEM, "weight": 0}], "weight must be a number other than 0"),
+        ([{**ITEM, "weight": 10**400}], "weight must be a number other than 0"),
         ([{**ITEM, "weight": float("nan")}], "weight must be a number other than 0"),
         ([{**ITEM, "weight": -1}], r"no criterion has a positive weight: \[-1\]"),
         ([{**ITEM, "pattern": "("}], "not a regular expression"),
