@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from reference_impl.distributed import barrier, rank
 from reference_impl.files import replace_folder
-from reference_impl.strategy import Strategy
+from reference_impl.strategy import TORCH_LAYOUT, Strategy
 
 
 @dataclass
@@ -31,28 +30,42 @@ class Progress:
 
 
 def save_state(folder: Path, progress: Progress, strategy: Strategy, identity: str) -> None:
-    """Write the resumption state of the run called ``identity`` to ``folder``."""
+    """Write the resumption state of the run called ``identity`` to ``folder``, which all ranks see."""
     part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    torch.save(strategy.state_dict(), part / "state.pt")
-    (part / "progress.json").write_text(json.dumps({"identity": identity, **asdict(progress)}))
-    replace_folder(part, folder)
+    if rank() == 0:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+    barrier()
+    strategy.save(part)
+    barrier()
+    if rank() == 0:
+        record = {"identity": identity, "layout": strategy.layout, **asdict(progress)}
+        (part / "progress.json").write_text(json.dumps(record))
+        replace_folder(part, folder)
 
 
 def load_state(folder: Path, strategy: Strategy, identity: str) -> Progress | None:
     """Load the state in ``folder`` into ``strategy``; None where there is none.
 
     ``identity`` names configuration, starting policy and data. A state of another identity is left behind with one line
-    on standard error: continuing would mix two runs.
+    on standard error: continuing would mix two runs. Raises ValueError where another strategy, or another number of
+    processes, saved it: its parts fit no other.
     """
-    if not folder.is_dir() and folder.with_name(folder.name + ".old").is_dir():
+    if rank() == 0 and not folder.is_dir() and folder.with_name(folder.name + ".old").is_dir():
         folder.with_name(folder.name + ".old").rename(folder)  # the crash hit between two renames
+    barrier()
     if not (folder / "progress.json").is_file():
         return None
     record = json.loads((folder / "progress.json").read_text())
     if record.pop("identity") != identity:
-        print(f"{folder} is of another configuration, policy or data: starting anew", file=sys.stderr)
+        if rank() == 0:
+            print(f"{folder} is of another configuration, policy or data: starting anew", file=sys.stderr)
         return None
-    strategy.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    layout = record.pop("layout", TORCH_LAYOUT)  # before there was a choice
+    if layout != strategy.layout:
+        raise ValueError(
+            f"{folder} was saved by {layout}, and this is {strategy.layout}: "
+            "go on with what saved it, or remove the folder to start anew"
+        )
+    strategy.load(folder)
     return Progress(**record)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from reference_impl.declared import (
     Method,
     Scale,
     ScaleDomain,
+    StrategyChoice,
     choose,
 )
 from reference_impl.mu import scale_params
@@ -40,6 +41,7 @@ __all__ = [
     "RunConfig",
     "Scale",
     "ScaleDomain",
+    "StrategyChoice",
     "choose",
     "domain_size",
     "expert_file",
@@ -77,7 +79,7 @@ def _fields_of(cls: type, values: Mapping[str, Any], source: str) -> dict[str, A
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers, in the run's own steps. `hash()` identifies it."""
+    """Everything that decides a run's numbers, in the run's own steps, and on what it runs. `hash()` identifies it."""
 
     method: str
     domain: str
@@ -125,14 +127,23 @@ class RunConfig:
     """A.1: Adam, beta_1 = 0.9, beta_2 = 0.999."""
     max_grad_norm: float = 1.0
     """Paper silent; the default of the frameworks it names."""
+    strategy: StrategyChoice = field(default_factory=StrategyChoice)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def hash(self) -> str:
-        """SHA-256 over the configuration, as 64 hex digits."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over the configuration, as 64 hex digits.
+
+        How the work is split over processes and kept in memory is no part of it: a run is the same run on one process
+        or eight, in the same precision.
+        """
+        values = self.to_dict()
+        precision = values.pop("strategy")["precision"]
+        if precision != StrategyChoice.precision:
+            values["precision"] = precision
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> Any:
@@ -258,6 +269,8 @@ def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
         for domain, part in entry["domains"].items()
     }
     entry["evaluation"] = Evaluation(name=name, **_fields_of(Evaluation, entry["evaluation"], f"{path}: evaluation"))
+    where = f"{path}: strategy"
+    entry["strategy"] = StrategyChoice.parse(_fields_of(StrategyChoice, entry.get("strategy", {}), where), where)
     return Scale(name=name, **entry)
 
 
@@ -358,4 +371,5 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         engine=scale.engine,
         micro_batch_tokens=scale.micro_batch_tokens,
         rollout_batch=scale.rollout_batch,
+        strategy=scale.strategy,
     )

@@ -124,6 +124,8 @@ class ScaleDomain:
     validation_rows: int
     tasks: tuple[str, ...]
     validation_samples: int = 1
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the data's stage, by name without dashes; a mapping becomes one NAME=VALUE option per entry."""
     judge: Mapping[str, Any] = field(default_factory=dict)
     prompt_rows: int | None = None
     expert_rows: int | None = None
@@ -143,6 +145,45 @@ class Evaluation:
     max_samples: int | None
 
 
+STRATEGIES = ("torch", "deepspeed")
+PRECISIONS = ("fp32", "bf16")
+OFFLOADS = {"none": 0, "optimizer": 1, "parameters": 3}
+"""What may be offloaded → the first ZeRO stage that can."""
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """How gradients become updates, and in how many processes; of it all, only `precision` is mathematics."""
+
+    kind: str = "torch"
+    """torch: one process, float32; it has no other keys."""
+    zero_stage: int = 0
+    """What DeepSpeed splits over the processes: 0 nothing, 1 optimizer, 2 and gradients, 3 and parameters."""
+    precision: str = "fp32"
+    """Of the weights while they train and sample; in bf16 the optimizer still updates a copy in float32."""
+    offload: str = "none"
+    """What waits in the memory of the CPU: the optimizer's state, or that and (ZeRO-3) the parameters."""
+    activation_checkpointing: bool = False
+    processes: int = 1
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str) -> "StrategyChoice":
+        """A checked strategy of a scale. Raises ValueError naming the value and what is allowed."""
+        chosen = cls(**values)
+        choose("strategy", chosen.kind, STRATEGIES, where)
+        choose("precision", chosen.precision, PRECISIONS, where)
+        choose("offload", chosen.offload, OFFLOADS, where)
+        if chosen.kind == "torch" and set(values) - {"kind"}:
+            raise ValueError(f"{where}: {', '.join(sorted(set(values) - {'kind'}))}: kind torch has no other keys")
+        if chosen.zero_stage not in range(4):
+            raise ValueError(f"{where}: zero_stage {chosen.zero_stage!r}: allowed are 0, 1, 2 and 3")
+        if chosen.processes < 1:
+            raise ValueError(f"{where}: processes {chosen.processes!r}: allowed are 1 and more")
+        if chosen.zero_stage < OFFLOADS[chosen.offload]:
+            raise ValueError(f"{where}: offload {chosen.offload} needs zero_stage {OFFLOADS[chosen.offload]} or more")
+        return chosen
+
+
 @dataclass(frozen=True)
 class Scale:
     """One file of scales/: sizes, engine and hardware, never mathematics."""
@@ -156,3 +197,12 @@ class Scale:
     rollout_batch: int
     domains: Mapping[str, ScaleDomain]
     evaluation: Evaluation
+    strategy: StrategyChoice = StrategyChoice()
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    """How the engine uses its GPUs, never what it samples; the engine checks them."""
+    resources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Kind of job (train, generate) → gpu, mem_mb, runtime in minutes, threads; left out: one CPU."""
+    launcher: Mapping[str, str] = field(default_factory=dict)
+    """Kind of job → what starts its module, {processes} being the strategy's; left out: python -m."""
+    keep_checkpoints: str = "all"
+    """`selected`: a grid's checkpoints are removed once every selection has copied the one that it chose."""

@@ -26,6 +26,7 @@ class Demonstrations:
     def align(
         cls,
         prompts: Sequence[Mapping[str, Any]],
+        prompt_tokens: Sequence[tuple[int, ...]],
         experts: Sequence[Mapping[str, Any]],
         sequences: Sequence[TrainingSequence],
         reward: Reward,
@@ -33,13 +34,14 @@ class Demonstrations:
     ) -> "Demonstrations":
         """The demonstration of each prompt, graded as a rollout would be: one that is cut, by what is left of it.
 
-        ``sequences`` are those of ``experts``. Raises ValueError naming the first prompt without a demonstration.
+        ``prompt_tokens`` are those of ``prompts``, ``sequences`` those of ``experts``. Raises ValueError naming the
+        first prompt without a demonstration.
         """
         ungraded = [row["id"] for row in experts if "gold" not in row]
         if ungraded:
             raise ValueError(f"{len(ungraded)} demonstrations have no gold to grade them by, the first: {ungraded[0]}")
-        known = {row["id"] for row in experts}
-        missing = [row["id"] for row in prompts if row["id"] not in known]
+        known = {sequence.prompt_ids for sequence in sequences}
+        missing = [row["id"] for row, ids in zip(prompts, prompt_tokens, strict=True) if ids not in known]
         if missing:
             raise ValueError(
                 f"{len(missing)} of {len(prompts)} RL prompts have no expert demonstration, the first: {missing[0]}; "
@@ -67,6 +69,8 @@ def group_sequences(
 
     With demonstrations the last of each group of G is the expert's: statistics are over all G (Yan et al. 2025).
     """
+    if not rollouts:  # one of many ranks may have no group
+        return [], torch.zeros(0, group_size)
     sampled = group_size - (demonstrations is not None)
     sequences: list[TrainingSequence] = []
     rewards: list[float] = []

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reference_impl.batching import MicroBatch, Statistics, TrainingSequence
+from reference_impl.distributed import gather, rank
 from reference_impl.losses import approx_kl, chord_loss, clip_fraction, demonstration_loss, grpo_loss, sft_loss
 from reference_impl.methods import Objective
 from reference_impl.response_weights import signed_weights_BT
@@ -31,6 +32,27 @@ class StepTokens:
 def count_tokens(sequences: Sequence[TrainingSequence], kind: str) -> int:
     """Response tokens of one kind of sequence."""
     return sum(len(sequence.response_ids) for sequence in sequences if sequence.kind == kind)
+
+
+def empty_micro_batch(pad_id: int, device: torch.device | str) -> MicroBatch:
+    """A micro-batch without a response token, hence without weight in any loss: only its passes are needed.
+
+    Several ranks must make equally many, and their shares of a step are not cut into equally many micro-batches.
+    """
+    return MicroBatch(
+        ids_BT1=torch.full((1, 2), pad_id, device=device),
+        mask_BT=torch.zeros(1, 1, dtype=torch.bool, device=device),
+        real_BT1=torch.ones(1, 2, dtype=torch.bool, device=device),
+        kinds_B=("expert",),
+        correct_B=torch.zeros(1, dtype=torch.bool, device=device),
+        advantages_B=torch.zeros(1, device=device),
+        engine_logprobs_BT=torch.zeros(1, 1, device=device),
+    )
+
+
+def router_share(batch: MicroBatch, all_tokens: float) -> float:
+    """A micro-batch's share of the step's tokens, prompts included: the weight of its mean router loss."""
+    return int(batch.real_BT1.sum()) / all_tokens if batch.mask_BT.any() else 0.0
 
 
 def rl_loss(
@@ -115,15 +137,18 @@ def masked_sum(values_BT: Tensor, mask_BT: Tensor) -> float:
 def global_weights(
     objective: Objective, batches: Sequence[MicroBatch], parts: Sequence[Statistics]
 ) -> list[Tensor | None]:
-    """phi of every micro-batch, for weights that compare a token with all expert tokens of the step."""
+    """phi of every micro-batch, for weights that compare a token with all expert tokens of the step, on all ranks."""
     masks = [batch.expert_mask_BT for batch in batches]
 
     def flat(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([tensor[mask] for tensor, mask in zip(tensors, masks, strict=True)])[None]
+        return torch.cat([tensor[mask] for tensor, mask in zip(tensors, masks, strict=True)])
 
-    logprobs_1T, entropy_1T = flat([part.logprobs_BT for part in parts]), flat([part.entropy_BT for part in parts])
+    ranks_logprobs = gather(flat([part.logprobs_BT for part in parts]))
+    ranks_entropy = gather(flat([part.entropy_BT for part in parts]))
+    logprobs_1T, entropy_1T = torch.cat(ranks_logprobs)[None], torch.cat(ranks_entropy)[None]
     weights_1T = objective.weights(logprobs_1T, entropy_1T, torch.ones_like(logprobs_1T, dtype=torch.bool))
-    pieces = weights_1T[0].split([int(mask.sum()) for mask in masks])
+    own_T = weights_1T[0].split([len(logprobs_T) for logprobs_T in ranks_logprobs])[rank()]
+    pieces = own_T.split([int(mask.sum()) for mask in masks])
     return [
         torch.zeros_like(part.logprobs_BT).masked_scatter(mask, piece)
         for part, mask, piece in zip(parts, masks, pieces, strict=True)

@@ -1,24 +1,33 @@
-"""How gradients become updates: plain torch, behind the small interface that a distributed strategy fills as well."""
+"""How gradients become updates: plain torch, behind the small interface that `deepspeed_strategy` fills as well."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.config import RunConfig
+from reference_impl.config import RunConfig, StrategyChoice
 from reference_impl.models import load_model
 
 
 class Strategy(Protocol):
-    """A model, its optimizer, and the sums over ranks that exact global denominators need."""
+    """A model and its optimizer. Where several processes share a step, all of them make the same calls."""
 
     model: PreTrainedModel
 
+    @property
+    def layout(self) -> str:
+        """Strategy and number of processes, in words: a saved state is loaded by the same again."""
+        ...
+
     def backward(self, loss: Tensor) -> None:
-        """Add a micro-batch's gradients. Losses carry the global denominator, so they are summed, never averaged."""
+        """Add a micro-batch's gradients. Losses carry the global denominator, so they are summed, never averaged:
+
+        over micro-batches and over ranks.
+        """
         ...
 
     def step(self) -> float:
@@ -32,25 +41,24 @@ class Strategy(Protocol):
         """Forget the optimizer's moments, as a new training run would."""
         ...
 
-    def sum_over_ranks(self, value: float) -> float:
-        """The sum of a number over all ranks."""
-        ...
-
     def weights(self) -> Mapping[str, Tensor]:
-        """The policy's current weights by name."""
+        """The policy's current weights by name, whole on every rank."""
         ...
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Write a folder that ``AutoModelForCausalLM.from_pretrained`` loads (safetensors)."""
+        """Let rank 0 write a folder that ``AutoModelForCausalLM.from_pretrained`` loads (safetensors)."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
-        """Model and optimizer, for exact resumption."""
+    def save(self, folder: Path) -> None:
+        """Write model and optimizer into ``folder``, for exact resumption."""
         ...
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what :meth:`state_dict` gave."""
+    def load(self, folder: Path) -> None:
+        """Put back what :meth:`save` wrote."""
         ...
+
+
+TORCH_LAYOUT = "torch in 1 process"
 
 
 class TorchStrategy:
@@ -66,6 +74,10 @@ class TorchStrategy:
     def from_checkpoint(cls, checkpoint: Path, config: RunConfig) -> "TorchStrategy":
         """Start from a checkpoint folder, in float32."""
         return cls(load_model(checkpoint, torch.float32), config)
+
+    @property
+    def layout(self) -> str:
+        return TORCH_LAYOUT
 
     def reset_optimizer(self) -> None:
         # No weight decay: the paper's optimizer is Adam (A.1).
@@ -84,9 +96,6 @@ class TorchStrategy:
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
-    def sum_over_ranks(self, value: float) -> float:
-        return value
-
     def weights(self) -> Mapping[str, Tensor]:
         return self.model.state_dict()
 
@@ -94,9 +103,40 @@ class TorchStrategy:
         self.model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+    def save(self, folder: Path) -> None:
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / "state.pt")
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load(self, folder: Path) -> None:
+        state = torch.load(folder / "state.pt", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def join_processes(choice: StrategyChoice) -> torch.dtype:
+    """Join the processes that share the run, before anything is loaded; returns the precision of its weights.
+
+    Raises ValueError where not as many were started as the scale declares, and without DeepSpeed where it is needed.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != choice.processes:
+        raise ValueError(
+            f"the scale's strategy is for processes: {choice.processes}, and {started} were started (WORLD_SIZE); "
+            "torchrun --nproc-per-node N -m -- reference_impl.train … starts N on a machine"
+        )
+    if choice.kind == "torch":
+        return torch.float32
+    try:
+        from reference_impl import deepspeed_strategy
+    except ModuleNotFoundError as error:
+        raise ValueError(f"strategy deepspeed: {error}; requirements/gpu.txt has it") from error
+    deepspeed_strategy.join_processes()
+    return deepspeed_strategy.DTYPES[choice.precision]
+
+
+def load_strategy(checkpoint: Path, config: RunConfig) -> Strategy:
+    """The run's strategy, holding the policy of a checkpoint folder."""
+    if config.strategy.kind == "torch":
+        return TorchStrategy.from_checkpoint(checkpoint, config)
+    from reference_impl.deepspeed_strategy import DeepSpeedStrategy
+
+    return DeepSpeedStrategy.from_checkpoint(checkpoint, config)

@@ -8,6 +8,10 @@
 declaration names as ``init``. The folder given as ``--out`` holds at the end run.json, metrics.jsonl,
 validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, goes on from its
 last validation.
+
+Where the scale's strategy is for several processes, torchrun or the deepspeed launcher starts them:
+
+    torchrun --standalone --nproc-per-node 8 -m -- reference_impl.train --run chord_phi …
 """
 
 import argparse
@@ -21,12 +25,13 @@ from typing import Any
 import torch
 
 from reference_impl.config import CONFIG_DIR, RunConfig, expert_file, load_declarations, load_scale, resolve_run
+from reference_impl.distributed import rank
 from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.methods import build_objective
 from reference_impl.provenance import environment
 from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import load_engine
-from reference_impl.strategy import TorchStrategy
+from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.trainer import Data, Trainer
 
 ROW_KEYS = {
@@ -80,16 +85,19 @@ def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tu
     data = load_data(data_folder, config)
     hashes = input_hashes(policy, data_folder, config.expert)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
-    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
-    strategy = TorchStrategy.from_checkpoint(policy, config)
+    dtype = join_processes(config.strategy)
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype)
+    strategy = load_strategy(policy, config)
     out.mkdir(parents=True, exist_ok=True)
     return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
 
 
 def run(trainer: Trainer, hashes: dict[str, Any]) -> None:
-    """Train to the end and write ``run.json``, the last file of a run."""
+    """Train to the end; rank 0 then writes ``run.json``, the last file of a run."""
     config, out = trainer.config, trainer.folder
     progress = trainer.train()
+    if rank() != 0:
+        return
     record = {
         "status": "complete",
         "method": config.method,

@@ -1,5 +1,8 @@
 """The loop of every method: sample → reward → advantage → expert batch → loss → update → log.
 
+Several processes may share every step: each samples and learns from its own share of the step's prompts and
+demonstrations, what is logged or decides is of all of them, and rank 0 writes it.
+
 A method is a mu schedule, a token weight, and what is mixed into its groups (`methods.Objective`). Pure RL is mu = 0,
 which takes no expert batch; SFT is mu = 1, which samples no rollouts; CHORD is what lies between.
 """
@@ -26,14 +29,23 @@ from reference_impl.batching import (
 )
 from reference_impl.checkpoint import Progress, load_state, save_state
 from reference_impl.config import RunConfig
+from reference_impl.distributed import gather, max_over_ranks, rank, share, sum_over_ranks
 from reference_impl.groups import Demonstrations, group_sequences
 from reference_impl.methods import Objective, build_objective
 from reference_impl.metrics import Record, StepLog
 from reference_impl.mu import Signals
 from reference_impl.rewards import build_reward
 from reference_impl.rollout import RolloutEngine, fingerprint, sample_seed
-from reference_impl.sampling import Rollout, sample_rollouts
-from reference_impl.step_loss import SUMS, StepTokens, count_tokens, global_weights, micro_batch_loss
+from reference_impl.sampling import Outcome, Rollout, gather_outcomes, sample_rollouts
+from reference_impl.step_loss import (
+    SUMS,
+    StepTokens,
+    count_tokens,
+    empty_micro_batch,
+    global_weights,
+    micro_batch_loss,
+    router_share,
+)
 from reference_impl.strategy import Strategy
 from reference_impl.validation import Validator
 
@@ -45,6 +57,14 @@ class Data:
     prompts: list[dict[str, Any]]
     expert: list[dict[str, Any]]
     validation: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A step's rollouts (P × G, flattened): this rank's share, and how those of all ranks turned out."""
+
+    rollouts: list[Rollout]
+    outcomes: list[Outcome]
 
 
 class Trainer:
@@ -72,7 +92,7 @@ class Trainer:
         self.prompts = [prompt_ids(tokenizer, row) for row in data.prompts]
         self.expert = [expert_sequence(tokenizer, row, config.max_response_tokens) for row in data.expert]
         self.expert_rows_cut = sum(not sequence.complete for sequence in self.expert)
-        if self.expert_rows_cut:
+        if self.expert_rows_cut and rank() == 0:
             print(
                 f"{self.expert_rows_cut} of {len(self.expert)} demonstrations are cut at "
                 f"{config.max_response_tokens} tokens and teach no end of turn",
@@ -80,36 +100,45 @@ class Trainer:
             )
         self.demonstrations: Demonstrations | None = None
         if self.objective.demonstrations:
-            self.demonstrations = Demonstrations.align(data.prompts, data.expert, self.expert, self.reward, tokenizer)
+            self.demonstrations = Demonstrations.align(
+                data.prompts, self.prompts, data.expert, self.expert, self.reward, tokenizer
+            )
         self.validator = Validator(config, data.validation, strategy, engine, tokenizer, folder, self.reward)
         self.identity = identity
         self.progress = load_state(folder / "state", strategy, identity) or Progress()
         self.started = time.monotonic() - self.progress.seconds
-        self.log = StepLog(folder, f"{config.domain}/{config.method}", config.steps, self.progress.step)
+        self.log: StepLog | None = None
+        if rank() == 0:
+            self.log = StepLog(folder, f"{config.domain}/{config.method}", config.steps, self.progress.step)
 
     def train(self) -> Progress:
         """Run to the end; returns the final progress with the best validation record."""
         self.sync_engine()
         if self.progress.step == 0:
-            self.log.validation(self.validator.evaluate(step=0))
+            self.log_validation(self.validator.evaluate(step=0))
         while self.progress.step < self.config.steps:
             self.train_step()
             step = self.progress.step
             if step % self.config.validate_every == 0 or step == self.config.steps:
-                self.log.validation(self.validator.validate(self.progress))
+                self.log_validation(self.validator.validate(self.progress))
                 self.progress.seconds = time.monotonic() - self.started
                 save_state(self.folder / "state", self.progress, self.strategy, self.identity)
-        self.log.close()
+        if self.log is not None:
+            self.log.close()
         return self.progress
+
+    def log_validation(self, record: dict[str, Any]) -> None:
+        if self.log is not None:
+            self.log.validation(record)
 
     def train_step(self) -> None:
         """One update: sample, reward, advantage, expert batch, loss, update, log."""
         started = time.perf_counter()
         progress = self.progress
-        mu, mu_state, rollouts = self.choose_mu()
+        mu, mu_state, sample = self.choose_mu()
         sampled = time.perf_counter()
 
-        sequences, rewards_PG = self.group(rollouts) if mu < 1 else ([], None)
+        sequences, rewards_PG = self.group(sample.rollouts) if sample is not None and mu < 1 else ([], None)
         sequences += self.expert_batch() if mu > 0 else []
         if mu_state.get("stage") != progress.mu_state.get("stage", mu_state.get("stage")):
             self.strategy.reset_optimizer()
@@ -124,38 +153,41 @@ class Trainer:
         metrics: Record = {
             "step": progress.step,
             "paper_step": progress.step * self.config.steps_divisor,
-            **rollout_metrics(rollouts, rewards_PG),
+            **rollout_metrics([] if sample is None else sample.outcomes, rewards_PG),
             "mu": mu,
             "learning_rate": self.config.learning_rate,
             **update,
         }
-        tokens = sum(sequence.tokens for sequence in sequences)
+        tokens = sum_over_ranks(sum(sequence.tokens for sequence in sequences))
         timings: Record = {
             "rollout_tokens_per_s": rate(metrics["rollout_tokens"], sampled - started),
             "update_tokens_per_s": rate(tokens, updated - sampled),
             "seconds": time.perf_counter() - started,
         }
-        self.log.step(metrics, timings)
+        if self.log is not None:
+            self.log.step(metrics, timings)
 
-    def choose_mu(self) -> tuple[float, dict[str, float], list[Rollout]]:
-        """(mu of this step, the controller's new state, the step's rollouts: none where mu = 1 needs none)."""
+    def choose_mu(self) -> tuple[float, dict[str, float], Sample | None]:
+        """(mu of this step, the controller's new state, the step's rollouts: None where mu = 1 needs none)."""
         progress, objective = self.progress, self.objective
         draw = (sample_seed("mu", self.config.seed, progress.step) >> 10) / 2**53
         signals = Signals(grad_norm=progress.grad_norm, uniform=draw)
-        rollouts = self.sample() if objective.mu_reads_rewards else []
-        if rollouts:
-            signals = replace(signals, reward_mean=sum(r.graded.reward for r in rollouts) / len(rollouts))
+        sample = self.sample() if objective.mu_reads_rewards else None
+        if sample is not None:
+            rewards = [outcome.reward for outcome in sample.outcomes]
+            signals = replace(signals, reward_mean=sum(rewards) / len(rewards))
         mu, state = objective.mu(progress.step, signals, progress.mu_state)
-        if mu < 1 and not rollouts:
-            rollouts = self.sample()
-        return mu, dict(state), rollouts
+        if mu < 1 and sample is None:
+            sample = self.sample()
+        return mu, dict(state), sample
 
-    def sample(self) -> list[Rollout]:
-        """K rollouts for each of the step's prompts (P × G, flattened)."""
+    def sample(self) -> Sample:
+        """K rollouts for each of the step's prompts; a prompt's group stays whole on one rank."""
         config, number = self.config, self.progress.rollout_batches
-        indices = epoch_indices(len(self.prompts), config.rl_prompts, number, config.seed)
+        own = share(config.rl_prompts)
+        indices = epoch_indices(len(self.prompts), config.rl_prompts, number, config.seed)[own.start : own.stop]
         self.progress.rollout_batches += 1
-        return sample_rollouts(
+        rollouts = sample_rollouts(
             self.engine,
             [self.data.prompts[i] for i in indices],
             [self.prompts[i] for i in indices],
@@ -164,33 +196,41 @@ class Trainer:
             seed_parts=("rollout", config.seed, number),
             max_tokens=config.max_response_tokens,
             temperature=config.temperature,
+            first_place=own.start,
         )
+        return Sample(rollouts, gather_outcomes(rollouts))
 
     def group(self, rollouts: Sequence[Rollout]) -> tuple[list[TrainingSequence], Tensor]:
-        """The step's groups as sequences with their advantages, and the groups' rewards (P, G)."""
-        return group_sequences(rollouts, self.config.group_size, self.demonstrations, self.config.normalise)
+        """This rank's groups as sequences with their advantages, and the rewards (P, G) of all ranks' groups."""
+        sequences, rewards_PG = group_sequences(
+            rollouts, self.config.group_size, self.demonstrations, self.config.normalise
+        )
+        return sequences, torch.cat(gather(rewards_PG))
 
     def expert_batch(self) -> list[TrainingSequence]:
-        """The next expert demonstrations of the shuffled stream."""
-        number = self.progress.expert_batches
+        """This rank's share of the next expert demonstrations of the shuffled stream."""
+        number, batch = self.progress.expert_batches, self.config.sft_batch
         self.progress.expert_batches += 1
-        return [
-            self.expert[i] for i in epoch_indices(len(self.expert), self.config.sft_batch, number, self.config.seed)
-        ]
+        indices = epoch_indices(len(self.expert), batch, number, self.config.seed)
+        return [self.expert[indices[place]] for place in share(batch)]
 
     def update(self, sequences: Sequence[TrainingSequence], mu: float) -> Record:
-        """One optimizer step on Eq. 3 over all sequences; returns its metrics.
+        """One optimizer step on Eq. 3 over all ranks' sequences, of which these are one's share; returns its metrics.
 
         Both denominators count the tokens of the whole step, over all ranks, so the result does not depend on how
-        the step is cut into micro-batches.
+        the step is cut into shares and micro-batches (a mixture of experts' router loss is a mean over each, and
+        does a little).
         """
         strategy, objective, config = self.strategy, self.objective, self.config
-        batches = list(micro_batches(sequences, config.micro_batch_tokens, self.pad_id, strategy.model.device))
+        device = strategy.model.device
+        batches = list(micro_batches(sequences, config.micro_batch_tokens, self.pad_id, device))
+        missing = max_over_ranks(len(batches)) - len(batches)
+        batches += [empty_micro_batch(self.pad_id, device)] * missing
         rollout, demonstration, expert = (
-            strategy.sum_over_ranks(count_tokens(sequences, kind)) for kind in ("rollout", "demonstration", "expert")
+            int(sum_over_ranks(count_tokens(sequences, kind))) for kind in ("rollout", "demonstration", "expert")
         )
         tokens = StepTokens(rollout, demonstration, expert)
-        all_tokens = strategy.sum_over_ranks(sum(sequence.tokens for sequence in sequences))
+        all_tokens = sum_over_ranks(sum(sequence.tokens for sequence in sequences))
         phi: list[Tensor | None] = [None] * len(batches)
         if objective.phi_needs_global_batch and mu > 0:
             with torch.no_grad():
@@ -202,11 +242,11 @@ class Trainer:
             loss = micro_batch_loss(objective, batch, stats, mu, tokens, phi_BT, sums)
             if stats.router_loss is not None:
                 # A mean over the micro-batch: weighted by its share of the step's tokens.
-                router = stats.router_loss * (int(batch.real_BT1.sum()) / all_tokens)
+                router = stats.router_loss * router_share(batch, all_tokens)
                 sums["router"] += router.item()
                 loss = loss + router
             strategy.backward(loss)
-        summed = {key: strategy.sum_over_ranks(value) for key, value in sums.items()}
+        summed = {key: sum_over_ranks(value) for key, value in sums.items()}
         rl, sft = mu < 1, mu > 0
         return {
             "entropy": summed["entropy"] if rl else None,
@@ -239,7 +279,7 @@ def rate(tokens: float | None, seconds: float) -> float | None:
     return tokens / seconds if tokens else None
 
 
-def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor | None) -> Record:
+def rollout_metrics(outcomes: Sequence[Outcome], rewards_PG: Tensor | None) -> Record:
     """What the step's rollouts say of the policy; all None in a step without rollouts.
 
     ``rewards_PG`` are the groups' rewards, demonstrations among them included: what the advantages are made of.
@@ -253,17 +293,17 @@ def rollout_metrics(rollouts: Sequence[Rollout], rewards_PG: Tensor | None) -> R
         "zero_variance_share",
         "response_length",
     )
-    if not rollouts:
+    if not outcomes:
         return dict.fromkeys(names)
-    n = len(rollouts)
-    rewards_B = torch.tensor([r.graded.reward for r in rollouts])
+    n = len(outcomes)
+    rewards_B = torch.tensor([o.reward for o in outcomes])
     values = (
         rewards_B.mean().item(),
         rewards_B.std().item(),
-        sum(r.graded.correct for r in rollouts) / n,
-        sum(not r.graded.well_formatted and not r.completion.truncated for r in rollouts) / n,
-        sum(r.completion.truncated for r in rollouts) / n,
+        sum(o.correct for o in outcomes) / n,
+        sum(not o.well_formatted and not o.truncated for o in outcomes) / n,
+        sum(o.truncated for o in outcomes) / n,
         None if rewards_PG is None else zero_variance_share(rewards_PG),
-        sum(len(r.completion.token_ids) for r in rollouts) / n,
+        sum(o.tokens for o in outcomes) / n,
     )
     return dict(zip(names, values, strict=True))

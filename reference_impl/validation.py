@@ -10,10 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from reference_impl.batching import prompt_ids
 from reference_impl.checkpoint import Progress
 from reference_impl.config import RunConfig
+from reference_impl.distributed import rank, share
 from reference_impl.files import replace_folder
 from reference_impl.rewards import Reward
 from reference_impl.rollout import RolloutEngine
-from reference_impl.sampling import sample_rollouts
+from reference_impl.sampling import gather_outcomes, sample_rollouts
 from reference_impl.strategy import Strategy
 
 
@@ -42,30 +43,34 @@ class Validator:
     def evaluate(self, step: int) -> dict[str, Any]:
         """Accuracy, mean score with its standard error over prompts, and response length, of the policy as it is.
 
-        Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1.
+        Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1. The rows are shared
+        between the ranks, and every rank knows the result.
         """
         config = self.config
+        own = share(len(self.rows))
         rollouts = sample_rollouts(
             self.engine,
-            self.rows,
-            self.prompts,
+            [self.rows[i] for i in own],
+            [self.prompts[i] for i in own],
             samples=config.validation_samples,
             reward=self.reward,
             seed_parts=("validation",),
             max_tokens=config.max_response_tokens,
             temperature=config.temperature,
+            first_place=own.start,
         )
+        outcomes = gather_outcomes(rollouts)
         k = config.validation_samples
-        scores = [rollout.graded.score for rollout in rollouts]
+        scores = [outcome.score for outcome in outcomes]
         by_prompt = [statistics.fmean(scores[i : i + k]) for i in range(0, len(scores), k)]
         spread = statistics.stdev(by_prompt) if len(by_prompt) > 1 else 0.0
         return {
             "step": step,
             "epoch": None if config.epochs is None else step * config.epochs / config.steps,
-            "accuracy": statistics.fmean(float(rollout.graded.correct) for rollout in rollouts),
+            "accuracy": statistics.fmean(float(outcome.correct) for outcome in outcomes),
             "score": statistics.fmean(scores),
             "stderr": spread / len(by_prompt) ** 0.5,
-            "response_length": statistics.fmean(len(rollout.completion.token_ids) for rollout in rollouts),
+            "response_length": statistics.fmean(outcome.tokens for outcome in outcomes),
             "checkpoint": None,
         }
 
@@ -86,7 +91,9 @@ class Validator:
     def export(self, folder: Path) -> None:
         """Write the policy to ``folder``, whole or not at all."""
         part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        if rank() == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
         self.strategy.export(part, self.tokenizer)
-        replace_folder(part, folder)
+        if rank() == 0:
+            replace_folder(part, folder)

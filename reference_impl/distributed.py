@@ -1,0 +1,69 @@
+"""The processes that share a step: who this one is, which part is its own, and what all of them know together.
+
+A step is cut into consecutive shares, one a rank, so that what the ranks gather stands in the order of the whole
+step. Every function here but `rank`, `world_size` and `share` waits for all ranks: call it on every rank, or on none.
+Without a process group (one process) each costs nothing.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """This process's number, 0 without a process group. Rank 0 writes the files."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes that share a step."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(count: int) -> range:
+    """This rank's places among ``count``: consecutive, none twice, none left out; sizes differ by at most one."""
+    return range(rank() * count // world_size(), (rank() + 1) * count // world_size())
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    if world_size() > 1:
+        sum_over_ranks(0.0)
+
+
+def sum_over_ranks(value: float) -> float:
+    """The sum of a number over all ranks, in float64."""
+    return _reduced(value, dist.ReduceOp.SUM)
+
+
+def max_over_ranks(value: int) -> int:
+    """The largest of a whole number over all ranks."""
+    return int(_reduced(value, dist.ReduceOp.MAX))
+
+
+def gather(values_N: Tensor) -> list[Tensor]:
+    """Every rank's tensor, by rank. They may differ in their first dimension only, which may be 0."""
+    if world_size() == 1:
+        return [values_N]
+    sent = values_N.to(_device())
+    lengths = [torch.zeros(1, dtype=torch.long, device=_device()) for _ in range(world_size())]
+    dist.all_gather(lengths, torch.tensor([len(sent)], device=_device()))
+    sizes = [int(length) for length in lengths]
+    padded = sent.new_zeros(max(sizes), *sent.shape[1:])
+    padded[: len(sent)] = sent
+    received = [torch.zeros_like(padded) for _ in sizes]
+    dist.all_gather(received, padded)
+    return [part[:size].to(values_N.device) for part, size in zip(received, sizes, strict=True)]
+
+
+def _device() -> torch.device:
+    """Where the backend wants its tensors: NCCL talks between GPUs only."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def _reduced(value: float, operation: dist.ReduceOp.RedOpType) -> float:
+    if world_size() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=_device())
+    dist.all_reduce(total, op=operation)
+    return total.item()

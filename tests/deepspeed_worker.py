@@ -1,0 +1,231 @@
+"""What two processes do for tests/test_deepspeed.py and deepspeed_equality.py. Rank 0 writes PART.json.
+
+    torchrun --standalone --nproc-per-node 2 -m tests.deepspeed_worker POLICY FOLDER [PART …]
+
+The steps of `trajectory` are the same on any number of processes, and are shared between them unequally.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reference_impl import distributed
+from reference_impl.batching import TrainingSequence, micro_batches
+from reference_impl.config import RunConfig, StrategyChoice
+from reference_impl.metrics import Record
+from reference_impl.rollout import fingerprint, load_engine
+from reference_impl.strategy import join_processes, load_strategy
+from reference_impl.trainer import Trainer
+from tests.test_trainer import config_of, data_of, sequences_of
+
+STEPS = 20
+FEW_STEPS = 6
+RESET_AFTER = 10
+KINDS = {"sft": ("sft-lr5e-06", 1.0), "chord": ("chord_phi", 0.3)}
+"""Kind of step → the run whose objective it has, and its mu."""
+BUDGETS = {1: 1_000_000, 4: 250}
+"""The most micro-batches that a rank has in a step → token budget that makes as many."""
+
+
+def choice_of(stage: int, **changes: Any) -> StrategyChoice:
+    return StrategyChoice(kind="deepspeed", zero_stage=stage, processes=2, **changes)
+
+
+def case_config(kind: str, accumulation: int, **changes: Any) -> RunConfig:
+    # Steps large enough that a wrong gradient of one step shows in the loss of the next.
+    return config_of(KINDS[kind][0], **({"learning_rate": 1e-3, "micro_batch_tokens": BUDGETS[accumulation]} | changes))
+
+
+def trainer_of(config: RunConfig, policy: Path, folder: Path) -> Trainer:
+    folder.mkdir(parents=True, exist_ok=True)
+    engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, torch.float32)
+    strategy = load_strategy(policy, config)
+    return Trainer(config, data_of(config), strategy, engine, tokenizer, folder, config.hash())
+
+
+def step_sequences(policy: Path, kind: str) -> Iterator[list[TrainingSequence]]:
+    """Every step's sequences: other advantages and another order in each."""
+    sequences = sequences_of(policy)
+    everything = sequences if kind == "chord" else [s for s in sequences if s.kind == "expert"] * 2
+    for step in range(STEPS):
+        turned = everything[step % len(everything) :] + everything[: step % len(everything)]
+        yield [dataclasses.replace(s, advantage=s.advantage * (-1) ** (step + place)) for place, s in enumerate(turned)]
+
+
+def own_part(sequences: Sequence[TrainingSequence]) -> list[TrainingSequence]:
+    """Rank 0 gets all but the last two: other token counts of either kind, and more micro-batches."""
+    if distributed.world_size() == 1:
+        return list(sequences)
+    return list(sequences[:-2] if distributed.rank() == 0 else sequences[-2:])
+
+
+def trajectory(trainer: Trainer, policy: Path, kind: str, steps: int = STEPS) -> list[Record]:
+    """The metrics of the first ``steps`` updates, the optimizer forgotten once on the way."""
+    records = []
+    for step, sequences in zip(range(steps), step_sequences(policy, kind), strict=False):
+        if step == RESET_AFTER:
+            trainer.strategy.reset_optimizer()
+        records.append(trainer.update(own_part(sequences), KINDS[kind][1]))
+    return records
+
+
+def micro_batch_counts(policy: Path, kind: str, accumulation: int) -> list[int]:
+    """The most micro-batches that this rank has in a step, of every rank."""
+    counts = [
+        len(list(micro_batches(own_part(sequences), BUDGETS[accumulation], 0)))
+        for sequences in step_sequences(policy, kind)
+    ]
+    return [int(part) for part in distributed.gather(torch.tensor([max(counts)]))]
+
+
+def equality(policy: Path, folder: Path) -> dict[str, Any]:
+    """Every ZeRO stage, one and four micro-batches, SFT and CHORD."""
+    return {
+        f"{stage}/{accumulation}/{kind}": {
+            "micro_batches": micro_batch_counts(policy, kind, accumulation),
+            "records": trajectory(
+                trainer_of(case_config(kind, accumulation, strategy=choice_of(stage)), policy, folder), policy, kind
+            ),
+        }
+        for stage in range(4)
+        for kind in KINDS
+        for accumulation in BUDGETS
+    }
+
+
+def options(policy: Path, folder: Path) -> dict[str, Any]:
+    """Offloading, activation checkpointing, weights that need the whole batch, bfloat16."""
+    offloads = [(1, "optimizer"), (2, "optimizer"), (3, "optimizer"), (3, "parameters")]
+    cases = {
+        f"{stage}/offload {what}": case_config("chord", 4, strategy=choice_of(stage, offload=what))
+        for stage, what in offloads
+    }
+    for stage in (0, 3):
+        checkpointed = choice_of(stage, activation_checkpointing=True)
+        cases[f"{stage}/activation checkpointing"] = case_config("chord", 4, strategy=checkpointed)
+    for stage, phi in ((0, "entropy_top"), (3, "entropy_norm")):
+        cases[f"{stage}/{phi}"] = case_config("chord", 4, phi={"name": phi}, strategy=choice_of(stage))
+    for stage in range(4):
+        cases[f"{stage}/bf16"] = case_config("chord", 4, strategy=choice_of(stage, precision="bf16"))
+    return {
+        name: trajectory(trainer_of(config, policy, folder), policy, "chord", FEW_STEPS)
+        for name, config in cases.items()
+    }
+
+
+def recomputation(policy: Path, folder: Path) -> dict[str, Any]:
+    """Calls of a layer's feed-forward part in one micro-batch, and the modules in training mode."""
+    found = {}
+    for on in (False, True):
+        choice = choice_of(0, activation_checkpointing=on)
+        trainer = trainer_of(case_config("sft", 1, strategy=choice), policy, folder)
+        calls: list[None] = []
+        feed_forward = trainer.strategy.model.model.layers[0].mlp
+        hook = feed_forward.register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))
+        trajectory(trainer, policy, "sft", steps=1)
+        hook.remove()
+        training = sorted({type(m).__name__ for m in trainer.strategy.model.modules() if m.training})
+        found[str(on)] = {"calls": len(calls), "training": training}
+    return found
+
+
+def divergence(policy: Path, folder: Path) -> dict[str, Any]:
+    """What a gradient that is not a number, on one rank only, does in every stage."""
+    found = {}
+    for stage, precision in [(stage, precision) for stage in range(4) for precision in ("fp32", "bf16")]:
+        choice = choice_of(stage, precision=precision)
+        strategy = trainer_of(case_config("sft", 1, strategy=choice), policy, folder).strategy
+        before = fingerprint(strategy.weights())
+        loss = strategy.model(input_ids=torch.tensor([[1, 2, 3]])).logits.float().sum()
+        strategy.backward(loss * (float("nan") if distributed.rank() == 1 else 1.0))
+        try:
+            strategy.step()
+            found[f"{stage}/{precision}"] = "no error"
+        except FloatingPointError as error:
+            untouched = fingerprint(strategy.weights()) == before
+            found[f"{stage}/{precision}"] = f"{error}; untouched: {untouched}"
+    return found
+
+
+class Killed(Exception):
+    """Ends a run between two of its saved states."""
+
+
+def dies_after(trainer: Trainer, steps: int) -> None:
+    step = trainer.train_step
+
+    def train_step() -> None:
+        if trainer.progress.step == steps:
+            raise Killed
+        step()
+
+    trainer.train_step = train_step  # type: ignore[method-assign]
+
+
+def loop_config(run: str, stage: int | None, **changes: Any) -> RunConfig:
+    """A whole run whose batches no number of processes divides; without a stage, in one process of plain torch."""
+    sizes = {"rl_prompts": 3, "sft_batch": 5, "validation_rows": 5, "steps": 4, "learning_rate": 1e-3}
+    strategy = StrategyChoice() if stage is None else choice_of(stage)
+    return config_of(run, **(sizes | {"micro_batch_tokens": 300, "strategy": strategy} | changes))
+
+
+LOOPS = {
+    "chord_phi": {},
+    "grpo": {"rl_prompts": 1},  # a rank without a group
+    "luffy": {"max_response_tokens": 12},
+}
+"""Run → what is changed: each with its own of what ranks must agree on."""
+
+
+def loops(policy: Path, folder: Path) -> dict[str, Any]:
+    """Whole runs: through, and killed after step 3 and resumed from the state of step 2."""
+    found: dict[str, Any] = {}
+    for run, changes in LOOPS.items():
+        trainer_of(loop_config(run, 2, **changes), policy, folder / run).train()
+    for stage in range(4):
+        config = loop_config("chord_phi", stage)
+        through = trainer_of(config, policy, folder / f"through-{stage}")
+        through.train()
+        broken = trainer_of(config, policy, folder / f"broken-{stage}")
+        dies_after(broken, 3)
+        try:
+            broken.train()
+        except Killed:
+            distributed.barrier()
+        again = trainer_of(config, policy, folder / f"broken-{stage}")
+        resumed_at = again.progress.step
+        again.train()
+        weights = [fingerprint(trainer.strategy.weights()) for trainer in (through, again)]
+        # Looked at after the last step: what it exports is the policy as it is.
+        again.validator.export(folder / f"export-{stage}")
+        found[str(stage)] = {"resumed_at": resumed_at, "weights": weights, "engine": again.engine.fingerprint()}
+    return found
+
+
+PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "equality": equality,
+    "options": options,
+    "recomputation": recomputation,
+    "divergence": divergence,
+    "loops": loops,
+}
+
+
+def main() -> None:
+    policy, folder, parts = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    torch.set_num_threads(1)
+    join_processes(choice_of(0))
+    for part in parts or PARTS:
+        found = PARTS[part](policy, folder / part)
+        if distributed.rank() == 0:
+            (folder / f"{part}.json").write_text(json.dumps(found))
+    distributed.barrier()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""DeepSpeed on two processes of this machine against plain torch in one: the same losses, gradients and runs.
+
+One launch of tests/deepspeed_worker.py does all that two processes must do; the tests read what it wrote.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from reference_impl.checkpoint import load_state
+from reference_impl.files import read_jsonl
+from reference_impl.metrics import Record
+from reference_impl.rollout import fingerprint
+from reference_impl.strategy import TorchStrategy, load_strategy
+from tests.deepspeed_equality import STAGES, difference, found, launch, reference
+from tests.deepspeed_worker import BUDGETS, FEW_STEPS, KINDS, LOOPS, loop_config, trainer_of
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed (requirements/gpu.txt)"
+)
+
+
+@pytest.fixture(scope="module")
+def launched(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that two processes have written into."""
+    folder = tmp_path_factory.mktemp("deepspeed")
+    launch(tiny_policy, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def references(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Record]]:
+    """Plain torch in one process, by kind of step or phi."""
+    folder = tmp_path_factory.mktemp("torch")
+    return {kind: reference(tiny_policy, folder, kind) for kind in KINDS} | {
+        phi: reference(tiny_policy, folder, "chord", phi={"name": phi}) for phi in ("entropy_top", "entropy_norm")
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("accumulation", BUDGETS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_follows_plain_torch(
+    launched: Path, references: dict[str, list[Record]], stage: int, kind: str, accumulation: int
+) -> None:
+    """20 steps on two processes with unequal shares of the tokens, the optimizer forgotten once on the way."""
+    case = found(launched, "equality")[f"{stage}/{accumulation}/{kind}"]
+    most, least = max(case["micro_batches"]), min(case["micro_batches"])
+    assert most == accumulation and (accumulation == 1 or least < most), "one process must wait for the other's passes"
+    expected = references[kind]
+    for key in ("loss", "sft_loss", "grad_norm"):
+        assert difference(case["records"], expected, key) < 1e-5
+    for key in ("expert_tokens", "rollout_tokens"):
+        assert [record[key] for record in case["records"]] == [record[key] for record in expected]
+    assert (references["chord"][0]["grad_norm"] or 0) > 1, "some gradients must be clipped"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("1/offload optimizer", "2/offload optimizer", "3/offload optimizer", "3/offload parameters"),
+        *("0/activation checkpointing", "3/activation checkpointing", "0/entropy_top", "3/entropy_norm"),
+    ],
+)
+def test_options_change_no_number(launched: Path, references: dict[str, list[Record]], case: str) -> None:
+    """Memory options, and weights that compare a token with the expert tokens of all processes."""
+    records = found(launched, "options")[case]
+    expected = references.get(case.split("/")[1], references["chord"])[:FEW_STEPS]
+    assert len(records) == FEW_STEPS
+    # The top 5 % are 12 tokens: where rounding decides between two entropies, another token is the twelfth.
+    allowed = 1e-3 if case == "0/entropy_top" else 1e-5
+    assert difference(records, expected, "loss") < allowed
+    assert difference(records, expected, "grad_norm") < allowed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bfloat16_is_near(launched: Path, references: dict[str, list[Record]], stage: int) -> None:
+    """bfloat16 has 8 significant bits: half a unit of the last is 1/512 of a number."""
+    records = found(launched, "options")[f"{stage}/bf16"]
+    expected = references["chord"][:FEW_STEPS]
+    assert 0 < difference(records, expected, "loss") < 0.02
+    # Without ZeRO, DeepSpeed adds up the gradients in bfloat16 as well.
+    assert 0 < difference(records, expected, "grad_norm") < (0.1 if stage == 0 else 0.01)
+
+
+def test_activations_are_recomputed_without_training_mode(launched: Path) -> None:
+    """The layers compute twice, and nothing in them is in training mode: no dropout, no sampled routing."""
+    assert found(launched, "recomputation") == {
+        "False": {"calls": 1, "training": []},
+        "True": {"calls": 2, "training": ["Qwen2DecoderLayer"]},
+    }
+
+
+def test_divergence_on_one_process_stops_all_with_the_weights_untouched(launched: Path) -> None:
+    cases = found(launched, "divergence")
+    assert len(cases) == 8
+    for case, text in cases.items():
+        assert "the run diverged; untouched: True" in text, f"{case}: {text}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_run_resumes_identically(launched: Path, stage: int) -> None:
+    case = found(launched, "loops")[str(stage)]
+    assert case["resumed_at"] == 2
+    through, resumed = case["weights"]
+    assert through == resumed == case["engine"]
+    for file in ("metrics.jsonl", "validation.jsonl"):
+        paths = [launched / "loops" / f"{name}-{stage}" / file for name in ("through", "broken")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_whole_run_is_that_of_one_process(launched: Path, tiny_policy: Path, tmp_path: Path, run: str) -> None:
+    """Seeds, prompts, demonstrations, rewards and looks at the validation set are those of a single process."""
+    trainer_of(loop_config(run, None, **LOOPS[run]), tiny_policy, tmp_path).train()
+    for file in ("metrics.jsonl", "validation.jsonl"):
+        expected, records = read_jsonl(tmp_path / file), read_jsonl(launched / "loops" / run / file)
+        assert len(records) == len(expected)
+        for one, two in zip(expected, records, strict=True):
+            approximate = {
+                k: pytest.approx(v, rel=1e-3, abs=1e-6) if isinstance(v, float) else v for k, v in one.items()
+            }
+            assert two == approximate
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_export_is_the_whole_policy(launched: Path, tiny_policy: Path, stage: int) -> None:
+    folder = launched / "loops" / f"export-{stage}"
+    assert list(folder.glob("*.safetensors"))
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert model.dtype == torch.float32
+    assert fingerprint(model.state_dict()) == found(launched, "loops")[str(stage)]["weights"][0]
+    assert AutoTokenizer.from_pretrained(folder).get_vocab() == AutoTokenizer.from_pretrained(tiny_policy).get_vocab()
+
+
+class OnFourProcesses(TorchStrategy):
+    layout = "DeepSpeed ZeRO-1 in fp32 on 4 processes"
+
+
+def test_state_of_another_number_of_processes_is_refused(launched: Path, tiny_policy: Path) -> None:
+    config = loop_config("chord_phi", None)
+    saved = launched / "loops" / "through-1" / "state"
+    for strategy, name in (
+        (load_strategy(tiny_policy, config), "torch in 1 process"),
+        (OnFourProcesses.from_checkpoint(tiny_policy, config), "ZeRO-1 in fp32 on 4 processes"),
+    ):
+        with pytest.raises(ValueError, match=f"saved by DeepSpeed ZeRO-1 in fp32 on 2 processes, and this is .*{name}"):
+            load_state(saved, strategy, config.hash())
