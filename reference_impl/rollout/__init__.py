@@ -1,18 +1,28 @@
 """Rollout engines: prompts in, sampled responses out, behind one interface."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from reference_impl.config import choose
-from reference_impl.rollout.engine import Completion, GenerationRequest, RolloutEngine, fingerprint, sample_seed
+from reference_impl.rollout.engine import (
+    Completion,
+    EngineDeadError,
+    GenerationRequest,
+    RolloutEngine,
+    fingerprint,
+    sample_seed,
+)
 from reference_impl.rollout.transformers_engine import TransformersEngine
+from reference_impl.rollout.vllm_engine import VllmEngine
 
 __all__ = [
     "ENGINES",
     "Completion",
+    "EngineDeadError",
     "GenerationRequest",
     "RolloutEngine",
     "fingerprint",
@@ -20,20 +30,37 @@ __all__ = [
     "sample_seed",
 ]
 
-ENGINES: dict[str, Callable[[Path, int, torch.dtype | str], tuple[RolloutEngine, PreTrainedTokenizerBase]]] = {
-    "transformers": TransformersEngine.from_checkpoint,
+Loaded = tuple[RolloutEngine, PreTrainedTokenizerBase]
+
+
+def _load_transformers(
+    checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: Mapping[str, Any]
+) -> Loaded:
+    if options:
+        raise ValueError(f"engine_options {', '.join(options)}: engine transformers has none")
+    return TransformersEngine.from_checkpoint(checkpoint, batch_size, dtype)
+
+
+ENGINES: dict[str, Callable[[Path, int, torch.dtype | str, Mapping[str, Any]], Loaded]] = {
+    "transformers": _load_transformers,
+    "vllm": VllmEngine.from_checkpoint,
 }
-"""Engine name (the ``engine`` of a scale) → loader of (checkpoint folder, sequences per batch, precision)."""
+"""Engine name (the ``engine`` of a scale) → loader of (checkpoint folder, sequences per batch, precision, options)."""
 
 
 def load_engine(
-    name: str, checkpoint: Path, batch_size: int = 64, dtype: torch.dtype | str = "auto"
-) -> tuple[RolloutEngine, PreTrainedTokenizerBase]:
+    name: str,
+    checkpoint: Path,
+    batch_size: int = 64,
+    dtype: torch.dtype | str = "auto",
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
     """The engine called ``name``, holding the weights of ``checkpoint``, and the checkpoint's tokenizer.
 
-    ``dtype`` is the precision to hold them in; ``auto`` is the checkpoint's own.
+    ``dtype`` is the precision to hold them in; ``auto`` is the checkpoint's own. ``options`` are the engine's own
+    settings (``engine_options`` of a scale).
 
-    Raises ValueError for an unknown engine or a folder that is not a checkpoint.
+    Raises ValueError for an unknown engine or option, or a folder that is not a checkpoint.
     """
     choose("rollout engine", name, ENGINES, "reference_impl.rollout")
-    return ENGINES[name](checkpoint, batch_size, dtype)
+    return ENGINES[name](checkpoint, batch_size, dtype, options or {})

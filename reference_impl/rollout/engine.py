@@ -31,6 +31,10 @@ class Completion:
     truncated: bool
 
 
+class EngineDeadError(RuntimeError):
+    """The engine cannot go on: it crashed, ran out of memory, or its process is gone. A new one may."""
+
+
 class RolloutEngine(Protocol):
     """A sampler that holds a copy of the policy's weights."""
 
@@ -55,13 +59,32 @@ def sample_seed(*parts: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """A short fingerprint of named weights: equal for equal weights, different after any real update.
+WEIGHT_SUM_MODULUS = 1 << 64
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Bytes of a number → the whole number of the same bits."""
 
-    Hashes each tensor's sum and sum of squares in float64, so that it costs one pass and no copy to the CPU.
+
+def weight_sums(tensor: Tensor) -> tuple[int, int]:
+    """Sum and sum of squares, modulo 2^64, of a tensor's numbers read as whole numbers of the same bits.
+
+    Exact in any order: the same on every device, and those of a tensor's parts add up to those of the whole. Any change
+    of a single number changes the first.
     """
+    first = second = 0
+    for piece in tensor.detach().contiguous().view(BITS[tensor.element_size()]).flatten().split(1 << 24):
+        whole = piece.to(torch.int64)
+        first, second = first + int(whole.sum()), second + int((whole * whole).sum())
+    return first % WEIGHT_SUM_MODULUS, second % WEIGHT_SUM_MODULUS
+
+
+def fingerprint_of_sums(sums: Mapping[str, tuple[int, int]]) -> str:
+    """The fingerprint of weights by their names' `weight_sums`."""
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(state):
-        tensor = state[name].detach().to(torch.float64)
-        digest.update(f"{name}:{tensor.sum().item()!r}:{tensor.square().sum().item()!r};".encode())
+    for name in sorted(sums):
+        digest.update(f"{name}:{sums[name][0]}:{sums[name][1]};".encode())
     return digest.hexdigest()
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """A short fingerprint of named weights: equal for equal weights, different after any real update."""
+    return fingerprint_of_sums({name: weight_sums(tensor) for name, tensor in state.items()})

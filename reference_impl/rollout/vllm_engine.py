@@ -1,0 +1,368 @@
+"""Rollouts by vLLM, in the trainer's own process or in one beside it.
+
+``colocated``: one engine per training process, on the same device and in the same process, which can hold no second
+one. Weights are handed over in memory; on a GPU the engine sleeps during the update, which frees its memory.
+
+``dedicated``: the engine runs in processes of its own, on GPUs that follow those of the training processes. Weights
+travel in files in the machine's shared memory, a bucket at a time.
+
+The prefix cache holds keys and values of old weights, so it is emptied after every hand-over: without that, prompts
+that were seen before would be answered by a mixture of the old and the new policy.
+"""
+
+import gc
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from reference_impl.config import choose
+from reference_impl.rollout.engine import (
+    WEIGHT_SUM_MODULUS,
+    Completion,
+    EngineDeadError,
+    GenerationRequest,
+    fingerprint_of_sums,
+)
+
+PLACEMENTS = ("colocated", "dedicated")
+BUCKET_BYTES = 1 << 30
+"""Weights that travel together to a dedicated engine (a larger tensor goes alone)."""
+SHARED_MEMORY = Path("/dev/shm")
+ENVIRONMENT = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # On a CPU: 1 GiB for keys and values, and no moving of the trainer's threads between cores.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+"""vLLM's own settings, where the user's environment has none."""
+
+
+@dataclass(frozen=True)
+class VllmOptions:
+    """A scale's ``engine_options``."""
+
+    placement: str = "colocated"
+    gpu_memory_utilization: float = 0.4
+    """Share of a GPU's memory for weights, keys and values; 0.9 suits a dedicated GPU."""
+    tensor_parallel_size: int = 1
+    """GPUs that a dedicated engine is split over; a colocated engine has its trainer's alone."""
+    max_model_len: int | None = None
+    """Longest prompt and response together, in tokens; None: as the checkpoint says."""
+    enforce_eager: bool = False
+    """No compilation and no CUDA graphs: starts sooner, samples slower. On a CPU it is always so."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "VllmOptions":
+        """Checked options. Raises ValueError naming the key or value and what is allowed."""
+        for key in values:
+            choose("key", key, [field.name for field in fields(cls)], "engine_options of vllm")
+        options = cls(**values)
+        choose("placement", options.placement, PLACEMENTS, "engine_options of vllm")
+        if not 0 < options.gpu_memory_utilization <= 1:
+            raise ValueError(f"gpu_memory_utilization {options.gpu_memory_utilization}: allowed are 0 < share <= 1")
+        if options.tensor_parallel_size < 1 or (options.max_model_len is not None and options.max_model_len < 2):
+            raise ValueError(
+                f"tensor_parallel_size {options.tensor_parallel_size}, max_model_len {options.max_model_len}: "
+                "allowed are whole numbers from 1 and from 2"
+            )
+        if options.placement == "colocated" and options.tensor_parallel_size > 1:
+            raise ValueError(
+                f"tensor_parallel_size {options.tensor_parallel_size} needs placement: dedicated: "
+                "a colocated engine has one process"
+            )
+        return options
+
+
+class VllmEngine:
+    """A `RolloutEngine` (see there) on ``vllm.LLM``.
+
+    With ``top_p`` below 1, log-probs are those of the nucleus, which vLLM renormalises.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int,
+        dtype: torch.dtype | str,
+        options: VllmOptions,
+    ) -> None:
+        """Start an engine that holds the weights of ``checkpoint``; up to ``batch_size`` sequences run at once.
+
+        Raises ValueError where vLLM or the GPUs that the placement needs are missing.
+        """
+        self.checkpoint = checkpoint
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.dtype = dtype
+        self.options = options
+        self.stop_ids = stop_ids(checkpoint, tokenizer)
+        self._vllm = import_vllm()
+        self._asleep = self._dead = False
+        # vLLM would join training's process group, and end it with itself.
+        self._shares_group = options.placement == "colocated" and torch.distributed.is_initialized()
+        self._llm: Any = self._start()
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: Mapping[str, Any]
+    ) -> "tuple[VllmEngine, PreTrainedTokenizerBase]":
+        """Start from a checkpoint folder. Raises ValueError for a folder that is none, and as the constructor does."""
+        if not (checkpoint / "config.json").is_file():
+            raise ValueError(f"{checkpoint} is not a checkpoint folder: it has no config.json")
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        return cls(checkpoint, tokenizer, batch_size, dtype, VllmOptions.parse(options)), tokenizer
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
+    ) -> list[Completion]:
+        """See :class:`~reference_impl.rollout.engine.RolloutEngine`.
+
+        Raises ValueError for a bad sampling setting or a request longer than the engine's context, and EngineDeadError
+        where the engine fails.
+        """
+        if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
+            raise ValueError(
+                f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
+                "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
+            )
+        longest = max((len(request.prompt_ids) for request in requests), default=0)
+        with self._alive("sampling"):
+            limit = self._llm.llm_engine.model_config.max_model_len
+        if longest + max_tokens > limit:
+            raise ValueError(f"a prompt of {longest} tokens and {max_tokens} sampled ones: max_model_len is {limit}")
+        settings = [
+            self._vllm.SamplingParams(
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                seed=request.seed,
+                stop_token_ids=self.stop_ids,
+                ignore_eos=True,  # stop_token_ids says it all
+                logprobs=0,
+                detokenize=False,
+            )
+            for request in requests
+        ]
+        prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
+        with self._alive("sampling"):
+            self._wake()
+            outputs = self._watched(lambda: self._llm.generate(prompts, settings, use_tqdm=False))
+        return [self._completion(output.outputs[0]) for output in outputs]
+
+    def update_weights(self, state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
+        """Replace the weights by ``state``, whole tensors by a checkpoint's names, and forget all cached prefixes.
+
+        Pairs that come one by one are used one by one (a layer, or a bucket, at a time), so weights that are gathered
+        while this goes on need never be held all at once. Raises EngineDeadError where vLLM refuses them: they may be
+        half loaded then.
+        """
+        pairs = state.items() if isinstance(state, Mapping) else state
+        tensors = ((name, tensor.detach()) for name, tensor in pairs)
+        with self._alive("loading weights"):
+            self._wake()
+            if self.options.placement == "colocated":
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": tensors})
+            else:
+                with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
+                    for number, bucket in enumerate(buckets(tensors, BUCKET_BYTES)):
+                        torch.save(bucket, Path(folder) / f"{number:06d}.pt")
+                    self._watched(lambda: self._llm.collective_rpc("load_weight_files", args=(folder,)))
+            if not self._watched(self._llm.reset_prefix_cache):
+                raise RuntimeError("vLLM did not empty its prefix cache")
+
+    def fingerprint(self) -> str:
+        """Fingerprint of the weights in the engine's workers, equal to that of the state they were loaded from."""
+        with self._alive("reading its weights"):
+            self._wake()
+            workers = self._watched(lambda: self._llm.collective_rpc("held_weight_sums"))
+        total: dict[str, tuple[int, int]] = {}
+        for sums in workers:
+            for name, (first, second) in sums.items():
+                before = total.get(name, (0, 0))
+                total[name] = ((before[0] + first) % WEIGHT_SUM_MODULUS, (before[1] + second) % WEIGHT_SUM_MODULUS)
+        return fingerprint_of_sums(total)
+
+    def sleep(self) -> None:
+        """Free a colocated engine's GPU memory until it is used again; elsewhere nothing happens."""
+        if self._can_sleep() and not self._asleep:
+            with self._alive("going to sleep"):
+                self._llm.sleep(level=1)
+            self._asleep = True
+
+    def restart(self) -> None:
+        """A new engine in the place of this one, after EngineDeadError. It holds the checkpoint's weights.
+
+        Raises EngineDeadError where the engine shares its processes' group with training, which would end too.
+        """
+        if self._shares_group:
+            raise EngineDeadError(
+                f"the vLLM engine of {self.checkpoint} cannot start again inside a group of training processes: "
+                "start the run again, which goes on from its last saved state"
+            )
+        self.close()
+        self._llm = self._start()
+
+    def close(self) -> None:
+        """End the engine and its processes."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+        del llm
+        self._asleep = self._dead = False
+        gc.collect()
+
+    def _start(self) -> Any:
+        options = self.options
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1" if options.placement == "dedicated" else "0"
+        # Another engine in this process, before this one, froze vLLM's view of the environment.
+        importlib.import_module("vllm.envs").disable_envs_cache()
+        launched = self._shares_group and torch.distributed.get_world_size() > 1
+        with visible_devices(dedicated_devices(options) if options.placement == "dedicated" else None):
+            return self._vllm.LLM(
+                str(self.checkpoint),
+                dtype=self.dtype,
+                skip_tokenizer_init=True,
+                generation_config="vllm",  # no sampling defaults from the checkpoint
+                logprobs_mode="processed_logprobs",  # under the temperature
+                max_num_seqs=self.batch_size,
+                max_model_len=options.max_model_len,
+                gpu_memory_utilization=options.gpu_memory_utilization,
+                tensor_parallel_size=options.tensor_parallel_size,
+                enforce_eager=options.enforce_eager or not torch.cuda.is_available(),
+                enable_sleep_mode=self._can_sleep(),
+                # One engine in each process of training's group, in the place of one engine over a group of its own.
+                distributed_executor_backend="external_launcher" if launched else None,
+                worker_extension_cls="reference_impl.rollout.vllm_worker.WorkerExtension",
+            )
+
+    def _can_sleep(self) -> bool:
+        return self.options.placement == "colocated" and torch.cuda.is_available()
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._llm.wake_up()
+            self._asleep = False
+
+    @contextmanager
+    def _alive(self, doing: str) -> Iterator[None]:
+        """Turn whatever stops the engine into EngineDeadError."""
+        if self._llm is None or self._dead:
+            raise EngineDeadError(f"the vLLM engine of {self.checkpoint} is not running")
+        try:
+            yield
+        except Exception as error:
+            self._dead = True
+            raise EngineDeadError(
+                f"the vLLM engine of {self.checkpoint} failed while {doing}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _watched(self, call: Callable[[], Any]) -> Any:
+        """The call's result; vLLM itself waits for ever where a dedicated engine's process is killed meanwhile."""
+        if self.options.placement == "colocated":
+            return call()
+        result: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                result.set_result(call())
+            except Exception as error:  # noqa: BLE001 (it is raised where the result is asked for)
+                result.set_exception(error)
+
+        Thread(target=work, daemon=True).start()
+        processes = self._llm.llm_engine.engine_core.resources.engine_manager.processes
+        while not wait([result], timeout=1).done:
+            if not all(process.is_alive() for process in processes):
+                raise RuntimeError("its process has ended")
+        return result.result()
+
+    def _completion(self, output: Any) -> Completion:
+        token_ids = list(output.token_ids)
+        logprobs = tuple(found[token].logprob for token, found in zip(token_ids, output.logprobs, strict=True))
+        stopped = token_ids[-1] in self.stop_ids
+        text = str(self.tokenizer.decode(token_ids[:-1] if stopped else token_ids, skip_special_tokens=False))
+        return Completion(tuple(token_ids), text, logprobs, truncated=not stopped)
+
+
+def import_vllm() -> ModuleType:
+    """The package. Raises ValueError where it is not installed."""
+    try:
+        return importlib.import_module("vllm")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"engine vllm: {error}; docs/vllm.md says how to install it") from error
+
+
+def stop_ids(checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end a response, by the rule of the transformers engine."""
+    if (checkpoint / "generation_config.json").is_file():
+        eos = GenerationConfig.from_pretrained(checkpoint).eos_token_id
+    else:
+        eos = GenerationConfig.from_model_config(AutoConfig.from_pretrained(checkpoint)).eos_token_id
+    stops = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
+    return sorted({i for i in stops if i is not None})
+
+
+def buckets(tensors: Iterable[tuple[str, Tensor]], limit: int) -> Iterator[dict[str, Tensor]]:
+    """Named tensors in groups of at most ``limit`` bytes, on the CPU."""
+    bucket: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors:
+        if bucket and size + tensor.nbytes > limit:
+            yield bucket
+            bucket, size = {}, 0
+        # A copy: a view would be saved with all the storage behind it.
+        bucket[name] = tensor.to("cpu", copy=True)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket
+
+
+def dedicated_devices(options: VllmOptions) -> list[str] | None:
+    """This process's engine's GPUs: those behind the training processes' own. None on a machine without any.
+
+    Raises ValueError where there are too few.
+    """
+    if not torch.cuda.is_available():
+        return None
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    names = names if names != [""] else [str(i) for i in range(torch.cuda.device_count())]
+    trainers, rank = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    first = trainers + rank * options.tensor_parallel_size
+    chosen = names[first : first + options.tensor_parallel_size]
+    if len(chosen) < options.tensor_parallel_size:
+        raise ValueError(
+            f"placement: dedicated needs {trainers} GPUs for training and {trainers} × "
+            f"{options.tensor_parallel_size} for rollouts; this machine shows {len(names)}"
+        )
+    return chosen
+
+
+@contextmanager
+def visible_devices(names: Sequence[str] | None) -> Iterator[None]:
+    """Let processes that start meanwhile see these GPUs only (None: as they are)."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    try:
+        yield
+    finally:
+        if names is not None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+            if before is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
