@@ -7,6 +7,8 @@ import yaml
 
 from reference_impl.config import Declarations, Scale, choose, resolve_run
 
+STAGES = {"openr1_math": ("math", 1), "toolace": ("tool", 1), "rar_medicine": ("medicine", 1)}
+"""Stage of real data → its domain and version: as its module says, which a plan cannot import, for it needs torch."""
 TASKS_DIR = Path(__file__).resolve().parents[1] / "evaluation" / "tasks"
 
 
@@ -22,9 +24,15 @@ def task_settings(name: str) -> dict[str, Any]:
 
 def check_scale(declarations: Declarations, scale: Scale) -> None:
     """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve."""
+    _check_resources(scale)
     for name, sizes in scale.domains.items():
         source = f"scale {scale.name}: {name}"
         domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
+        choose("data", sizes.data, ["sandbox", *STAGES], f"{source}: pipelines/data")
+        if sizes.data in STAGES and STAGES[sizes.data][0] != name:
+            raise ValueError(f"{source}: data {sizes.data} is for the domain {STAGES[sizes.data][0]}")
+        if sizes.data_options and sizes.data not in STAGES:
+            raise ValueError(f"{source}: data {sizes.data} has no options")
         for task in sizes.tasks:
             choose("task", task, task_names(), "evaluation/tasks")
         for role in sizes.policies:
@@ -38,6 +46,24 @@ def check_scale(declarations: Declarations, scale: Scale) -> None:
             if name in declarations.method_domains(method):
                 for run in declarations.runs(method):
                     resolve_run(declarations, scale, run, name, 0)
+
+
+def _check_resources(scale: Scale) -> None:
+    """Tasks of one origin, since the sandbox writes a whole folder of benchmarks; processes only where something starts
+    them.
+    """
+    tasks = [task for domain in scale.domains.values() for task in domain.tasks if task in task_names()]
+    made = [task for task in tasks if task_settings(task)["data"]["source"] == "generated"]
+    if made and len(made) != len(tasks):
+        fetched = ", ".join(task for task in tasks if task not in made)
+        raise ValueError(
+            f"scale {scale.name}: tasks of the sandbox ({', '.join(made)}) and others ({fetched}): take one"
+        )
+    if scale.strategy.processes > 1 and "{processes}" not in scale.launcher.get("train", ""):
+        raise ValueError(
+            f"scale {scale.name}: a strategy of {scale.strategy.processes} processes needs a launcher: "
+            "launcher: {train: torchrun --standalone --nproc-per-node {processes} -m --}"
+        )
 
 
 def experiment_entries(declarations: Declarations) -> dict[str, Any]:

@@ -1,61 +1,47 @@
 """What one call of the workflow is made of: the files of a scale, and what each is made from.
 
-Paths and settings only; free of torch, so that the workflow starts at once. The rules in `pipelines/rules`
-turn it into jobs. Settings that decide a file's content are handed out as short hashes, which the rules pass
-as parameters: a job reruns when its own settings change, and for no other change of a configuration file.
+Paths only; free of torch, so that the workflow starts at once. The rules in `pipelines/rules` turn it into jobs.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.checks import check_experiments, check_scale, experiment_entries, task_names, task_settings
-from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
-from pipelines.sandbox.policies import WORLDS, load_world
+from pipelines.checks import check_experiments, check_scale, experiment_entries
+from pipelines.data.splits import PROMPTS, VALIDATION
+from pipelines.origins import (
+    check_policies,
+    data_arguments,
+    is_drawn_from_candidates,
+    is_folder,
+    is_generated,
+    local_data,
+    sandbox_policies,
+)
+from pipelines.settings import Settings
 from pipelines.validate import validate, validate_file
 from reference_impl.config import (
     CONFIG_DIR,
-    Declarations,
     Scale,
     choose,
-    domain_size,
     expert_file,
     load_declarations,
     load_scale,
-    resolve_run,
 )
-from reference_impl.files import file_hash
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
 SUFFIXES = {"table": ("csv", "md", "tex"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
 """Kind of experiment → its files."""
 FOLDERS = {"table": "tables/", "figure": "figures/", "page": ""}
-JUDGE_FLAGS = {"kind": "--judge", "timeout_s": "--judge-timeout"}
-"""Options of evaluation.regrade for a scale's judge; every other setting is the option `--judge-<setting>`."""
 
 
 @dataclass(frozen=True)
-class LocalData:
-    """A file, or a folder in BFCL's layout, that is asked instead of a task's own questions."""
-
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The declarations, one scale and the seeds; paths are relative to the repository's root."""
-
-    declarations: Declarations
-    scale: Scale
-    seeds: tuple[int, ...]
-    data: Mapping[str, LocalData] = field(default_factory=dict)
-    """What the user brings, by task."""
+class Plan(Settings):
+    """The files that belong to what was chosen; paths are relative to the repository's root."""
 
     @property
     def results(self) -> str:
@@ -77,6 +63,11 @@ class Plan:
         """Every policy of this scale, whichever role it has in whichever domain."""
         return sorted({policy for domain in self.scale.domains.values() for policy in domain.policies.values()})
 
+    @property
+    def hub_policies(self) -> list[str]:
+        """Those of them that are models on the hub, or folders of the user's in their place."""
+        return [name for name in self.policies if name not in sandbox_policies()]
+
     def experiments(self, kind: str | None = None) -> list[str]:
         """Names of the tables, figures and pages of which this scale has a domain, in the report's order."""
         return [
@@ -89,6 +80,12 @@ class Plan:
     def headline(self) -> list[str]:
         """What the default target makes."""
         return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
+
+    @property
+    def headline_methods(self) -> list[str]:
+        """Every method in a table or figure of the headline."""
+        entries = [self.declarations.experiments[name] for name in self.headline]
+        return sorted({method for entry in entries for method in entry["methods"]})
 
     def page(self, page: str) -> list[str]:
         """Files of the tables and figures that a page of the report shows."""
@@ -108,14 +105,36 @@ class Plan:
         """The files of a domain's training data, without their manifest."""
         return [f"{self.results}/data/{domain}/{name}" for name in self.splits(domain)]
 
+    def data_sources(self, domain: str) -> list[str]:
+        """What a domain's splits are made from: nothing in the sandbox, else candidates and the policy's tokenizer."""
+        if not is_drawn_from_candidates(self.scale.domains[domain].data):
+            return []
+        return [f"{self.results}/data/{domain}/candidates.jsonl", self.whole(self.policy(domain, "main"))]
+
+    def data_options(self, domain: str) -> list[str]:
+        """Options of the module that writes a domain's data, beside those that every such module has."""
+        sizes = self.scale.domains[domain]
+        if not is_drawn_from_candidates(sizes.data):
+            return []
+        known = ["--benchmarks", self.benchmarks, "--tokenizer", self.policy(domain, "main")]
+        return known + data_arguments(sizes.data_options)
+
+    @property
+    def benchmarks(self) -> str:
+        """The folder of the evaluation sets."""
+        return f"{self.results}/benchmarks"
+
+    def benchmark_files(self, tasks: Iterable[str]) -> list[str]:
+        """What must be there before a task's questions are asked: the sandbox makes all of its own at once."""
+        return sorted({self.benchmarks if is_generated(task) else self._benchmark(task) for task in tasks})
+
+    def _benchmark(self, task: str) -> str:
+        return f"{self.benchmarks}/{task}" if is_folder(task) else f"{self.benchmarks}/{task}.jsonl"
+
     def run_data(self, domain: str, run: str) -> list[str]:
         """The files that a training run reads: prompts, validation and the method's own demonstrations."""
         names = (PROMPTS, VALIDATION, expert_file(self.declarations.owner(run)[0].expert))
         return [f"{self.results}/data/{domain}/{name}" for name in names]
-
-    def splits(self, domain: str) -> dict[str, int]:
-        """File → its rows, of a domain's training data."""
-        return split_rows(self.declarations, self.scale, domain)
 
     def checkpoint(self, domain: str, method: str, seed: int | str) -> str:
         """Folder of a method's checkpoint: its best, or the policy where nothing is trained."""
@@ -140,7 +159,33 @@ class Plan:
     def candidates(self, domain: str, selection: str, seed: int | str) -> list[str]:
         """Records of the runs that a selection chooses among."""
         grid = self.declarations.method(selection).select["from"]
-        return [f"{self.results}/runs/{domain}/{run}/seed{seed}/run.json" for run in self.declarations.runs(grid)]
+        return [f"{folder}/run.json" for folder in self.grid_folders(domain, grid, seed)]
+
+    def pruned(self, methods: Iterable[str], domains: tuple[str, ...] | None = None) -> list[str]:
+        """Records of the pruning of every grid that these methods choose from; none where a scale keeps all."""
+        if self.scale.keep_checkpoints == "all":
+            return []
+        needed = {other for name in methods for other in self.needed(name)} & set(self.selections)
+        return sorted(
+            {
+                f"{self.results}/pruned/{domain}/{self.declarations.method(name).select['from']}/seed{seed}.json"
+                for name in needed
+                for domain in self._domains(name, domains)
+                for seed in self.seeds
+            }
+        )
+
+    def choices(self, domain: str, grid: str, seed: int | str) -> list[str]:
+        """Records of all selections that choose from a grid: what they copied is all that is needed of it."""
+        return [
+            f"{self.results}/runs/{domain}/{name}/seed{seed}/run.json"
+            for name in self.selections
+            if self.declarations.method(name).select["from"] == grid and domain in self._domains(name, None)
+        ]
+
+    def grid_folders(self, domain: str, grid: str, seed: int | str) -> list[str]:
+        """Folders of a grid's runs."""
+        return [f"{self.results}/runs/{domain}/{run}/seed{seed}" for run in self.declarations.runs(grid)]
 
     def records(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
         """`run.json` of every run of a method: every domain, seed and member of its grid."""
@@ -210,15 +255,15 @@ class Plan:
         for experiment in self.headline:
             entry = self.declarations.experiments[experiment]
             for method in entry["methods"]:
-                found |= {(domain, name) for domain in entry["domains"] for name in self._needed(method)}
+                found |= {(domain, name) for domain in entry["domains"] for name in self.needed(method)}
         return frozenset(found)
 
-    def _needed(self, method: str) -> set[str]:
+    def needed(self, method: str) -> set[str]:
         """A method, its runs, and those of everything that it starts from or chooses among."""
         entry = self.declarations.method(method)
         names = {method, *self.declarations.runs(method)}
         for other in (entry.init, entry.select.get("from", "policy")):
-            names |= set() if other == "policy" else self._needed(other)
+            names |= set() if other == "policy" else self.needed(other)
         return names
 
     def urgency(self, domain: str, name: str) -> int:
@@ -227,10 +272,15 @@ class Plan:
 
     def targets(self) -> dict[str, list[str]]:
         """Every name that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""
-        methods = {name: self.records(name) + self.scores(name) for name in self.declarations.methods}
+        declared = self.declarations
+        methods = {name: self.records(name) + self.scores(name) + self.pruned([name]) for name in declared.methods}
         again = {f"regrade_{name}": files for name in methods if (files := self.regraded(name))}
-        reports = {name: self.report(name) for name in self.experiments()}
-        everything = [path for name in reports for path in self.report(name)]
+        entries = {name: declared.experiments[name] for name in self.experiments()}
+        reports = {
+            name: self.report(name) + self.pruned(entry["methods"], tuple(entry["domains"]))
+            for name, entry in entries.items()
+        }
+        everything = list(dict.fromkeys(path for files in reports.values() for path in files))
         pages = [f"{self.results}/report/{page}.html" for page in PAGES]
         return (
             methods
@@ -240,74 +290,9 @@ class Plan:
             | again
         )
 
-    def questions(self, task: str, benchmarks: str) -> str:
+    def questions(self, task: str) -> str:
         """The file or folder with a task's questions: the user's, or the one among the benchmarks."""
-        if task in self.data:
-            return self.data[task].path
-        return f"{benchmarks}/{task}" if _is_folder(task) else f"{benchmarks}/{task}.jsonl"
-
-    def data_options(self, domain: str) -> list[str]:
-        """Options of evaluation.generate that name the user's files for a domain's tasks."""
-        local = {task: self.data[task] for task in self.scale.domains[domain].tasks if task in self.data}
-        return [part for task, data in local.items() for part in ("--data", f"{task}={data.path}")]
-
-    def judge_options(self, domain: str, task: str) -> list[str]:
-        """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
-        if task_settings(task)["kind"] != "judge":
-            return []
-        options = []
-        for key, value in self.scale.domains[domain].judge.items():
-            options += [
-                JUDGE_FLAGS.get(key, f"--judge-{key}"),
-                *map(str, value if isinstance(value, list) else [value]),
-            ]
-        return options
-
-    def run_hash(self, domain: str, run: str, seed: int | str) -> str:
-        """Hash of one training run's resolved configuration."""
-        return resolve_run(self.declarations, self.scale, run, domain, int(seed)).hash()
-
-    def selection_hash(self, selection: str) -> str:
-        """Hash of what a selection chooses from."""
-        return _digest(self.declarations.method(selection).select)
-
-    def split_hash(self, domain: str, name: str) -> str:
-        """Hash of what decides one file of a domain's data: where it comes from, and its rows."""
-        source = self.scale.domains[domain].data
-        return _digest([source, load_world(domain).VERSION, name, self.splits(domain)[name]])
-
-    @staticmethod
-    def worlds_hash() -> str:
-        """Hash of what decides the sandbox's benchmarks."""
-        return _digest({world: load_world(world).VERSION for world in WORLDS})
-
-    def tasks_hash(self, domain: str) -> str:
-        """Hash of a domain's evaluation tasks, the user's files for them, and how much of them this scale evaluates."""
-        names = self.scale.domains[domain].tasks
-        caps = self.scale.evaluation
-        settings = {
-            "tasks": {name: task_settings(name) for name in names},
-            "caps": [caps.max_items, caps.max_samples],
-            "max_tokens": domain_size(self.declarations, self.scale, domain, "max_response_tokens"),
-        }
-        judge = [option for name in names for option in self.judge_options(domain, name)]
-        local = {name: self.data[name].sha256 for name in names if name in self.data}
-        return _digest({**settings, **({"judge": judge} if judge else {}), **({"data": local} if local else {})})
-
-    def task_hash(self, domain: str, task: str) -> str:
-        """Hash of what decides a task's verdicts: its settings, its judge, and the user's file for it."""
-        return _digest(
-            [
-                task_settings(task),
-                self.judge_options(domain, task),
-                self.data[task].sha256 if task in self.data else None,
-            ]
-        )
-
-    def experiment_hash(self, experiment: str) -> str:
-        """Hash of the declaration of a table, figure or page, its methods' labels included."""
-        entry = self.declarations.experiments[experiment]
-        return _digest([entry, [self.declarations.method(name).label for name in entry["methods"]]])
+        return self.data[task].path if task in self.data else self._benchmark(task)
 
 
 def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
@@ -323,37 +308,19 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     check_experiments(declarations, str(root / "experiments.yaml"))
     scale = load_scale(config["scale"], root)
     validate_file(root / "scales" / f"{scale.name}.yaml", "scale")
+    scale = _with_data_options(scale, config.get("data_options", {}))
     check_scale(declarations, scale)
+    policies = config.get("policies", {})
+    check_policies(scale, policies)
     seeds = tuple(int(seed) for seed in config.get("seeds", scale.seeds))
-    data = {task: _local_data(scale, task, path) for task, path in config.get("data", {}).items()}
-    return Plan(declarations, scale, seeds, data)
+    data = {task: local_data(scale, task, path) for task, path in config.get("data", {}).items()}
+    return Plan(declarations, scale, seeds, data, policies)
 
 
-def _is_folder(task: str) -> bool:
-    """Whether a task's questions are a folder, BFCL's layout; all others are one file."""
-    return bool(task_settings(task)["kind"] == "bfcl")
-
-
-def _local_data(scale: Scale, task: str, path: str) -> LocalData:
-    """The user's questions for a task. Raises ValueError for a task that the scale does not evaluate, or no such file.
-
-    Whether they are the task's questions is for evaluation.generate to check, which reads them.
-    """
-    choose("task", task, task_names(), "data: evaluation/tasks")
-    evaluated = [name for domain in scale.domains.values() for name in domain.tasks]
-    if task not in evaluated:
-        raise ValueError(f"data.{task}: scale {scale.name} does not evaluate it; it evaluates {', '.join(evaluated)}")
-    source = Path(path).expanduser()
-    if not _is_folder(task):
-        if not source.is_file():
-            raise ValueError(f"data.{task}: no such file: {path}")
-        return LocalData(str(source), file_hash(source))
-    if not source.is_dir():
-        raise ValueError(f"data.{task}: no such folder: {path} (BFCL's layout is a folder)")
-    files = sorted([*source.glob("*.json"), *source.glob("possible_answer/*.json")])
-    return LocalData(str(source), _digest({str(file.relative_to(source)): file_hash(file) for file in files}))
-
-
-def _digest(value: Any) -> str:
-    """A short hash of JSON-ready settings."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()[:16]
+def _with_data_options(scale: Scale, given: Mapping[str, Mapping[str, Any]]) -> Scale:
+    """The scale with the user's options of data stages beside its own, or in their place."""
+    domains = dict(scale.domains)
+    for name, options in given.items():
+        sizes = domains[choose("domain", name, domains, f"data_options: scale {scale.name}")]
+        domains[name] = dataclasses.replace(sizes, data_options={**sizes.data_options, **options})
+    return dataclasses.replace(scale, domains=domains)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.origins import Model
 from pipelines.plan import Plan, load_plan
 from pipelines.validate import SCHEMAS, validate, validate_file
 from reference_impl.config import CONFIG_DIR, Domain, Evaluation, Expert, Method, Scale, ScaleDomain
@@ -39,6 +40,7 @@ def test_every_training_run_of_every_scale_resolves_to_its_own_configuration(pla
         for method in plan.declarations.methods
         for run in plan.declarations.runs(method)
         for domain in plan.declarations.method_domains(method)
+        if domain in plan.scale.domains
     }
     assert hashes
     assert len(set(hashes.values())) == len(hashes)
@@ -60,6 +62,7 @@ def test_every_target_is_made_of_files_of_its_own_scale(plan: Plan) -> None:
         ("scale", "", Scale),
         ("scale", "$defs.domain", ScaleDomain),
         ("scale", "properties.evaluation", Evaluation),
+        ("models", "additionalProperties", Model),
     ],
 )
 def test_schemas_and_dataclasses_know_the_same_keys(schema: str, path: str, declared: type) -> None:
@@ -249,11 +252,11 @@ def test_a_local_file_changes_the_evaluation_of_its_tasks_domain_and_nothing_els
     plan, path = load_plan({"scale": "mini"}), tmp_path / "mine.jsonl"
     path.write_text("one", encoding="utf-8")
     local = with_data("sandbox-amc", path)
-    assert local.data_options("math") == ["--data", f"sandbox-amc={path}"]
-    assert local.data_options("tool") == plan.data_options("math") == []
-    assert local.questions("sandbox-amc", "b") == str(path)
-    assert local.questions("sandbox-aime24", "b") == "b/sandbox-aime24.jsonl"
-    assert local.questions("sandbox-bfcl", "b") == "b/sandbox-bfcl"
+    assert local.question_options("math") == ["--data", f"sandbox-amc={path}"]
+    assert local.question_options("tool") == plan.question_options("math") == []
+    assert local.questions("sandbox-amc") == str(path)
+    assert local.questions("sandbox-aime24") == "results/mini/benchmarks/sandbox-aime24.jsonl"
+    assert local.questions("sandbox-bfcl") == "results/mini/benchmarks/sandbox-bfcl"
     assert local.tasks_hash("math") != plan.tasks_hash("math")
     assert local.tasks_hash("tool") == plan.tasks_hash("tool")
     assert run_hashes(local) == run_hashes(plan)
@@ -299,7 +302,8 @@ def test_every_evaluated_method_can_be_graded_again_and_no_other(plan: Plan) -> 
     methods = {name for name, method in plan.declarations.methods.items() if method.role == "method"}
     assert {name.removeprefix("regrade_") for name in targets if name.startswith("regrade_")} == methods
     assert sorted(targets["regrade"]) == sorted(path for name in methods for path in targets[f"regrade_{name}"])
-    assert f"{plan.results}/regraded/tool/original/seed0/sandbox-bfcl.json" in targets["regrade_original"]
+    task = plan.scale.domains["tool"].tasks[0]
+    assert f"{plan.results}/regraded/tool/original/seed0/{task}.json" in targets["regrade_original"]
 
 
 def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:

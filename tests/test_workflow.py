@@ -244,7 +244,7 @@ def test_a_mistake_in_a_file_stops_before_the_plan(
 @pytest.mark.parametrize(
     ("option", "messages"),
     [
-        ("scale=smokey", ["unknown scale 'smokey'", "did you mean 'smoke'?", "mini, smoke"]),
+        ("scale=smokey", ["unknown scale 'smokey'", "did you mean 'smoke'?", "gpu1, mini, paper, smoke"]),
         ("scal=smoke", ["unknown key 'scal'", "did you mean 'scale'?"]),
         ("seeds=0", ["seeds: 0 is not of type 'array'"]),
         ("data={sandbox-amcs: x}", ["unknown task 'sandbox-amcs'", "did you mean 'sandbox-amc'?"]),

@@ -38,5 +38,5 @@ wildcard_constraints:
     task="|".join(task for domain in PLAN.scale.domains.values() for task in domain.tasks),
     run="|".join(PLAN.training_runs),
     selection="|".join(PLAN.selections),
-    policy="[a-z0-9-]+",
+    grid="|".join({PLAN.declarations.method(name).select["from"] for name in PLAN.selections}) or "none",
     seed="[0-9]+",

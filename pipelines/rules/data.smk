@@ -1,34 +1,73 @@
 # Training, validation and benchmark data. Every file has a job of its own, so that another set of demonstrations makes
 # no run of the other sets again. The manifest is written last, once it is sure that no question is in two splits.
+# Which module writes a domain's data is the scale's `data`; stages of real data first read their sources (candidates).
 
 
-rule data:
+rule candidates:
+    input:
+        lambda wildcards: PLAN.benchmark_files(PLAN.scale.domains[wildcards.domain].tasks),
+        policy=lambda wildcards: PLAN.whole(PLAN.policy(wildcards.domain, "main")),
     output:
-        f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
+        f"{RESULTS}/data/{{domain}}/candidates.jsonl",
+        f"{RESULTS}/data/{{domain}}/quarantine.jsonl",
+        f"{RESULTS}/data/{{domain}}/sources.json",
     log:
-        f"{LOGS}/data/{{domain}}/{{split}}.log",
-    wildcard_constraints:
-        split="[a-z-]+",
-    # Seconds each, and all else waits for them.
+        f"{LOGS}/data/{{domain}}/candidates.log",
     priority: 30
     conda:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        gpu=0,
+        mem_mb=8000,
+        runtime=480,
     params:
+        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
+        scale=PLAN.scale.name,
+        settings=lambda wildcards: PLAN.candidates_hash(wildcards.domain),
+        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
+        out=subpath(output[0], parent=True),
+    message:
+        "Data: rows of {params.module} that no filter leaves out"
+    shell:
+        "python -m pipelines.data.{params.module} --domain {wildcards.domain} --scale {params.scale}"
+        " --file candidates.jsonl --out {params.out} {params.options:q} > {log} 2>&1"
+
+
+rule data:
+    input:
+        lambda wildcards: PLAN.data_sources(wildcards.domain),
+    output:
+        f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
+    log:
+        f"{LOGS}/data/{{domain}}/{{split}}.log",
+    wildcard_constraints:
+        split="prompts|validation|expert(-[a-z0-9_]+)?",
+    # Seconds each in the sandbox, and all else waits for them.
+    priority: 30
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
         scale=PLAN.scale.name,
         settings=lambda wildcards: PLAN.split_hash(wildcards.domain, f"{wildcards.split}.jsonl"),
+        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
         "Data: {wildcards.split} of the {wildcards.domain} domain"
     shell:
-        "python -m pipelines.data.sandbox --domain {wildcards.domain} --scale {params.scale}"
-        " --file {wildcards.split}.jsonl --out {params.out} > {log} 2>&1"
+        "python -m pipelines.data.{params.module} --domain {wildcards.domain} --scale {params.scale}"
+        " --file {wildcards.split}.jsonl --out {params.out} {params.options:q} > {log} 2>&1"
 
 
 rule manifest:
     input:
+        lambda wildcards: PLAN.data_sources(wildcards.domain),
         lambda wildcards: PLAN.data_files(wildcards.domain),
     output:
         f"{RESULTS}/data/{{domain}}/manifest.json",
@@ -39,20 +78,24 @@ rule manifest:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        gpu=0,
+        mem_mb=4000,
+        runtime=60,
     params:
+        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
         scale=PLAN.scale.name,
+        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
         "Data: check and describe the {wildcards.domain} domain"
     shell:
-        "python -m pipelines.data.sandbox --domain {wildcards.domain} --scale {params.scale}"
-        " --file manifest.json --out {params.out} > {log} 2>&1"
+        "python -m pipelines.data.{params.module} --domain {wildcards.domain} --scale {params.scale}"
+        " --file manifest.json --out {params.out} {params.options:q} > {log} 2>&1"
 
 
 rule benchmarks:
     output:
-        directory(f"{RESULTS}/benchmarks"),
+        directory(PLAN.benchmarks),
     log:
         f"{LOGS}/data/benchmarks.log",
     priority: 30
@@ -60,10 +103,41 @@ rule benchmarks:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         settings=PLAN.worlds_hash(),
     message:
         "Data: evaluation sets, each from its own seed and disjoint from the training data"
     shell:
         "python -m pipelines.data.sandbox --benchmarks --out {output} > {log} 2>&1"
+
+
+# The paper's own benchmarks, one at a time: from the hub at the task's pinned revision, or the user's file.
+rule fetch:
+    output:
+        f"{PLAN.benchmarks}/{{task}}.jsonl",
+    log:
+        f"{LOGS}/data/{{task}}.log",
+    priority: 30
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: PLAN.benchmark_hash(wildcards.task),
+        data=lambda wildcards: PLAN.fetch_options(wildcards.task),
+        out=subpath(output[0], parent=True),
+    message:
+        "Data: the questions of {wildcards.task}"
+    shell:
+        "python -m evaluation.fetch --task {wildcards.task} {params.data:q} --out {params.out} > {log} 2>&1"
+
+
+use rule fetch as fetch_folder with:
+    output:
+        directory(f"{PLAN.benchmarks}/{{task}}"),

@@ -3,8 +3,8 @@
 
 rule generate:
     input:
+        lambda wildcards: PLAN.benchmark_files(PLAN.scale.domains[wildcards.domain].tasks),
         checkpoint=lambda wildcards: PLAN.whole(PLAN.checkpoint(**wildcards)),
-        benchmarks=f"{RESULTS}/benchmarks",
     output:
         directory(EVALUATION),
     log:
@@ -12,20 +12,26 @@ rule generate:
     priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: PLAN.resources("generate")["threads"]
     resources:
-        mem_mb=1500,
+        gpu=PLAN.resources("generate")["gpu"],
+        mem_mb=PLAN.resources("generate")["mem_mb"],
+        runtime=PLAN.resources("generate")["runtime"],
     params:
+        # What the scale says, not what Snakemake may have clipped it to.
+        gpu=PLAN.resources("generate")["gpu"],
+        launcher=PLAN.launcher("generate"),
+        benchmarks=PLAN.benchmarks,
         scale=PLAN.scale.name,
         checkpoint=lambda wildcards: PLAN.checkpoint(**wildcards),
         settings=lambda wildcards: PLAN.tasks_hash(wildcards.domain),
-        data=lambda wildcards: PLAN.data_options(wildcards.domain),
+        data=lambda wildcards: PLAN.question_options(wildcards.domain),
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"
     shell:
-        "python -m evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
+        "python -m pipelines.gpu_lease --gpu {params.gpu} -- {params.launcher} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
         " --method {wildcards.method} --scale {params.scale} --seed {wildcards.seed}"
-        " --benchmarks {input.benchmarks} {params.data:q} --out {output} > {log} 2>&1"
+        " --benchmarks {params.benchmarks} {params.data:q} --out {output} > {log} 2>&1"
 
 
 rule score:
@@ -40,7 +46,9 @@ rule score:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     message:
         "Score: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
@@ -52,8 +60,8 @@ rule score:
 # So a call that both samples and grades again may grade the samples from before it; the next call grades the new ones.
 rule grade_again:
     input:
+        lambda wildcards: PLAN.benchmark_files([wildcards.task]),
         samples=stored_samples,
-        benchmarks=f"{RESULTS}/benchmarks",
     output:
         verdicts=f"{REGRADED}.jsonl",
         summary=f"{REGRADED}.json",
@@ -63,10 +71,12 @@ rule grade_again:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=1000,
+        runtime=240,
     params:
         settings=lambda wildcards: PLAN.task_hash(wildcards.domain, wildcards.task),
-        data=lambda wildcards, input: PLAN.questions(wildcards.task, input.benchmarks),
+        data=lambda wildcards: PLAN.questions(wildcards.task),
         judge=lambda wildcards: PLAN.judge_options(wildcards.domain, wildcards.task),
     message:
         "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"

@@ -1,4 +1,5 @@
-# The policies that methods start from: shipped with the repository, and how they were made.
+# The policies that methods start from: the sandbox's, which the repository ships, and how they were made; models on the
+# hub, or folders of the user's.
 POLICY_FILES = [
     "manifest.json",
     "chat_template.jinja",
@@ -8,7 +9,7 @@ POLICY_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
-POLICIES = PLAN.policies
+SANDBOX_POLICIES = [name for name in PLAN.policies if name not in PLAN.hub_policies]
 
 
 rule policy:
@@ -19,12 +20,16 @@ rule policy:
         expand(f"{RESULTS}/policies/{{{{policy}}}}/{{file}}", file=POLICY_FILES),
     log:
         f"{LOGS}/policy/{{policy}}.log",
+    wildcard_constraints:
+        policy="|".join(SANDBOX_POLICIES) or "none",
     priority: 30
     conda:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=1500,
+        runtime=30,
     params:
         out=subpath(output[0], parent=True),
     message:
@@ -33,16 +38,46 @@ rule policy:
         "python -m pipelines.sandbox.install_policy --policy {wildcards.policy} --out {params.out} > {log} 2>&1"
 
 
+# The manifest is written last and is the only output: it lists all other files with their SHA-256.
+rule hub_policy:
+    output:
+        f"{RESULTS}/policies/{{policy}}/manifest.json",
+    log:
+        f"{LOGS}/policy/{{policy}}.log",
+    wildcard_constraints:
+        policy="|".join(PLAN.hub_policies) or "none",
+    priority: 30
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        settings=lambda wildcards: PLAN.policy_hash(wildcards.policy),
+        source=lambda wildcards: PLAN.policy_options(wildcards.policy),
+        out=subpath(output[0], parent=True),
+    message:
+        "Policy: bring {wildcards.policy}"
+    shell:
+        "python -m pipelines.hub_policy --model {wildcards.policy} {params.source:q} --out {params.out} > {log} 2>&1"
+
+
 rule retrain_policy:
     output:
         directory(f"{RESULTS}/retrained/{{policy}}"),
     log:
         f"{LOGS}/retrain/{{policy}}.log",
+    wildcard_constraints:
+        policy="[a-z0-9-]+",
     conda:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=1500,
+        runtime=600,
     message:
         "Policy: train {wildcards.policy} from nothing (the shipped weights stay as they are)"
     shell:
@@ -51,4 +86,4 @@ rule retrain_policy:
 
 rule retrain_policies:
     input:
-        expand(f"{RESULTS}/retrained/{{policy}}", policy=POLICIES),
+        expand(f"{RESULTS}/retrained/{{policy}}", policy=SANDBOX_POLICIES),

@@ -17,7 +17,9 @@ rule table:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         scale=PLAN.scale.name,
         results=lambda wildcards: RESULTS,
@@ -45,7 +47,9 @@ rule figure:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         scale=PLAN.scale.name,
         results=lambda wildcards: RESULTS,
@@ -63,7 +67,8 @@ rule case_page:
     input:
         lambda wildcards: PLAN.ingredients(wildcards.case_page),
     output:
-        multiext(f"{RESULTS}/report/{{case_page}}", ".html", ".csv"),
+        html=f"{RESULTS}/report/{{case_page}}.html",
+        csv=f"{RESULTS}/report/{{case_page}}.csv",
     log:
         f"{LOGS}/report/{{case_page}}.log",
     wildcard_constraints:
@@ -72,18 +77,19 @@ rule case_page:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         scale=PLAN.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.seeds),
         settings=lambda wildcards: PLAN.experiment_hash(wildcards.case_page),
-        page=lambda wildcards, output: output[0],
     message:
         "Report: {wildcards.case_page}"
     shell:
         "python -m reports.cases --scale {params.scale} --results {params.results} --seeds {params.seeds}"
-        " --out {params.page} > {log} 2>&1"
+        " --out {output.html} > {log} 2>&1"
 
 
 rule site:
@@ -105,7 +111,9 @@ rule site:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         scale=PLAN.scale.name,
         results=lambda wildcards: RESULTS,

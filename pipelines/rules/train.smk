@@ -17,10 +17,15 @@ rule train:
     priority: lambda wildcards: 1 + PLAN.urgency(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: PLAN.resources("train")["threads"]
     resources:
-        mem_mb=1500,
+        gpu=PLAN.resources("train")["gpu"],
+        mem_mb=PLAN.resources("train")["mem_mb"],
+        runtime=PLAN.resources("train")["runtime"],
     params:
+        # What the scale says, not what Snakemake may have clipped it to.
+        gpu=PLAN.resources("train")["gpu"],
+        launcher=PLAN.launcher("train"),
         scale=PLAN.scale.name,
         config_hash=lambda wildcards: PLAN.run_hash(**wildcards),
         start=lambda wildcards: PLAN.start(**wildcards),
@@ -29,7 +34,8 @@ rule train:
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
-        "python -m reference_impl.train --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
+        "python -m pipelines.gpu_lease --gpu {params.gpu} -- {params.launcher} reference_impl.train"
+        " --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
         " --seed {wildcards.seed} --policy {params.start} --data {params.data} --out {params.out}"
         " --config-hash {params.config_hash} 2>&1 | tee {log}"
 
@@ -46,7 +52,9 @@ rule select:
         "../../environment.yml"
     threads: 1
     resources:
+        gpu=0,
         mem_mb=500,
+        runtime=30,
     params:
         scale=PLAN.scale.name,
         settings=lambda wildcards: PLAN.selection_hash(wildcards.selection),
@@ -57,3 +65,27 @@ rule select:
     shell:
         "python -m reference_impl.select --method {wildcards.selection} --domain {wildcards.domain}"
         " --scale {params.scale} --seed {wildcards.seed} --runs {params.runs} --out {params.out} > {log} 2>&1"
+
+
+# Only where the scale keeps `selected` checkpoints: every selection from the grid has copied its own by then.
+rule prune:
+    input:
+        lambda wildcards: PLAN.choices(**wildcards),
+    output:
+        f"{RESULTS}/pruned/{{domain}}/{{grid}}/seed{{seed}}.json",
+    log:
+        f"{LOGS}/prune/{{domain}}/{{grid}}/seed{{seed}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        runs=lambda wildcards: PLAN.grid_folders(**wildcards),
+        selections=lambda wildcards, input: [str(Path(record).parent) for record in input],
+    message:
+        "Prune: checkpoints of {wildcards.grid} on {wildcards.domain}, seed {wildcards.seed}, that nothing needs"
+    shell:
+        "python -m pipelines.prune --runs {params.runs} --selections {params.selections} --out {output} > {log} 2>&1"

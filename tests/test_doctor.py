@@ -1,0 +1,213 @@
+"""The doctor's findings for machines made up here, and that it never prints a secret."""
+
+import dataclasses
+import http.server
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import doctor
+from pipelines.doctor import ROOT, Answer, Finding, Machine, Torch, ask, examine, read_pins
+from pipelines.estimate import load_assumptions
+from pipelines.plan import Plan, load_plan
+
+GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
+EIGHT = Torch("2.13.0", "13.0", "2.29.7", (("H100", 85.0),) * 8)
+SECRET = "hf_secret"
+
+
+def machine(**changes: Any) -> Machine:
+    """One on which everything of the paper's scale is as it should be."""
+    good = Machine(
+        python=(3, 11, 9),
+        environment={"HF_TOKEN": SECRET, "CHORD_JUDGE_API_KEY": "sk-secret"},
+        version={**GPU_PINS, "torch": "2.13.0+cu130"}.get,
+        torch=lambda: EIGHT,
+        driver=lambda: "580.1",
+        free_gb=lambda path: 1e6,
+        ask=lambda url, token: Answer(200),
+    )
+    return dataclasses.replace(good, **changes)
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return load_plan({"scale": "paper"})
+
+
+def findings(plan: Plan, **changes: Any) -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine(plan, machine(**changes), load_assumptions())}
+
+
+def levels(found: Mapping[str, Finding]) -> dict[str, str]:
+    return {what: finding.level for what, finding in found.items() if finding.level != "OK"}
+
+
+def test_a_machine_as_it_should_be_has_one_warning(paper: Plan) -> None:
+    found = findings(paper)
+    # No commit hash of this model could be established.
+    assert levels(found) == {"hub, microsoft/Phi-mini-MoE-instruct": "WARN"}
+    assert {"Python", "packages", "driver", "CUDA", "GPUs", "GPU memory", "NCCL", "disk"} < set(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "level", "found", "advice"),
+    [
+        ({"python": (3, 10, 1)}, "Python", "FAIL", "3.10.1", "3.11 or later"),
+        ({"version": {**GPU_PINS, "vllm": "0.31.0"}.get}, "packages", "WARN", "vllm 0.31.0 (pinned 0.32.0)", "gpu.txt"),
+        ({"version": lambda name: None}, "packages", "FAIL", "missing: torch, vllm,", "environment.md"),
+        ({"driver": lambda: None}, "driver", "FAIL", "nvidia-smi", "driver"),
+        ({"torch": lambda: None}, "CUDA", "FAIL", "cannot be imported", "environment.yml"),
+        ({"torch": lambda: Torch("2.13.0+cpu", None, None, ())}, "CUDA", "FAIL", "2.13.0+cpu has no CUDA", "conda env"),
+        (
+            {"torch": lambda: dataclasses.replace(EIGHT, gpus=EIGHT.gpus[:2])},
+            "GPUs",
+            "FAIL",
+            "2 usable (H100 85 GB, H100 85 GB)",
+            "needs 8 on one machine",
+        ),
+        (
+            {"torch": lambda: dataclasses.replace(EIGHT, gpus=(*EIGHT.gpus[:7], ("A100", 42.0)))},
+            "GPU memory",
+            "FAIL",
+            "42 GB, estimated need 74 GB",
+            "zero_stage",
+        ),
+        ({"torch": lambda: dataclasses.replace(EIGHT, nccl=None)}, "NCCL", "FAIL", "none", "environment.yml"),
+        ({"free_gb": lambda path: 10.0}, "disk", "FAIL", "10 GB free", "make room"),
+    ],
+)
+def test_what_is_wrong_is_found_and_what_to_do_is_said(
+    paper: Plan, changes: dict[str, Any], what: str, level: str, found: str, advice: str
+) -> None:
+    finding = findings(paper, **changes)[what]
+    assert finding.level == level
+    assert found in finding.found and advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "said"),
+    [
+        (Answer(302), "OK", "revision 0cb88a4f764b is there"),
+        (Answer(401), "FAIL", "accept its licence and set HF_TOKEN"),
+        (Answer(403), "FAIL", "the token in HF_TOKEN has no access"),
+        (Answer(404), "FAIL", "revision 0cb88a4f764b7a12671c53f0838cd831a0843b95 is not there"),
+        (Answer(503), "WARN", "try again later"),
+        (Answer(None, "gaierror"), "WARN", "cannot be reached (gaierror)"),
+    ],
+)
+def test_the_hub_is_asked_for_every_model_at_its_revision(paper: Plan, answer: Answer, level: str, said: str) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def answering(url: str, token: str | None) -> Answer:
+        asked.append((url, token))
+        return answer if "huggingface" in url else Answer(200)
+
+    finding = findings(paper, ask=answering)["hub, meta-llama/Llama-3.2-3B-Instruct"]
+    assert finding.level == level and said in str(finding)
+    revision = "0cb88a4f764b7a12671c53f0838cd831a0843b95"
+    address = f"https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct/resolve/{revision}/config.json"
+    assert (address, SECRET) in asked
+
+
+def test_without_a_token_the_refusal_says_so(paper: Plan) -> None:
+    found = findings(paper, environment={}, ask=lambda url, token: Answer(401))
+    assert "HF_TOKEN is not set" in str(found["hub, meta-llama/Llama-3.2-3B-Instruct"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "said"),
+    [
+        (Answer(None, "ConnectionRefusedError"), "FAIL", "cannot be reached (ConnectionRefusedError)"),
+        (Answer(401), "FAIL", "set CHORD_JUDGE_API_KEY"),
+        (Answer(405), "OK", "answers"),  # a server without HEAD is a server
+    ],
+)
+def test_the_judge_is_asked_whether_it_is_there(paper: Plan, answer: Answer, level: str, said: str) -> None:
+    found = findings(paper, ask=lambda url, token: answer if url == "http://localhost:8000/v1/models" else Answer(200))
+    assert found["judge of medicine"].level == level and said in str(found["judge of medicine"])
+
+
+def test_a_scale_without_gpus_needs_neither_them_nor_the_hub() -> None:
+    pins = {**read_pins(ROOT / "requirements" / "torch.txt"), **read_pins(ROOT / "requirements" / "base.txt")}
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("not to be looked at")
+
+    found = findings(load_plan({"scale": "mini"}), version=pins.get, torch=refuse, driver=refuse, ask=refuse)
+    assert set(found) == {"Python", "packages", "disk"} and not levels(found)
+
+
+def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.main(["--scale", "paper"], machine())
+    assert "scale paper: 0 FAIL, 1 WARN" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        doctor.main(["--scale", "paper"], machine(driver=lambda: None))
+    assert end.value.code == 1
+    printed = capsys.readouterr().out
+    assert "FAIL  driver: nvidia-smi answers nothing\n      → install NVIDIA's driver" in printed
+    with pytest.raises(SystemExit, match="did you mean 'paper'"):
+        doctor.main(["--scale", "papr"], machine())
+
+
+@pytest.mark.parametrize("answer", [Answer(200), Answer(401), Answer(404), Answer(None, "TimeoutError")])
+def test_no_secret_is_printed(paper: Plan, answer: Answer) -> None:
+    judged = dataclasses.replace(
+        paper.scale.domains["medicine"],
+        judge={"kind": "http", "url": "https://me:password@host:8443/v1?key=sesame", "model": "m"},
+    )
+    scale = dataclasses.replace(paper.scale, domains={**paper.scale.domains, "medicine": judged})
+    found = findings(dataclasses.replace(paper, scale=scale), ask=lambda url, token: answer)
+    printed = "\n".join(map(str, found.values()))
+    assert "https://host:8443/v1" in printed
+    for secret in (SECRET, "sk-secret", "password", "sesame"):
+        assert secret not in printed
+
+
+# ---- Asking
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Answers /<status> with that status; a redirect leads to /stolen, which must not be asked."""
+    seen: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            seen.append(self.path)
+            status = 200 if self.path == "/secret" and self.headers["Authorization"] == "Bearer t" else 0
+            self.send_response(status or int(self.path[1:]) if self.path[1:].isdigit() else status or 401)
+            self.send_header("Location", "/stolen")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{service.server_address[1]}"
+    service.shutdown()
+    service.server_close()
+    assert "/stolen" not in seen
+
+
+def test_a_question_is_answered_by_its_status(server: str) -> None:
+    assert [ask(f"{server}/{status}", None).status for status in (200, 302, 401, 404, 503)] == [200, 302, 401, 404, 503]
+    assert ask(f"{server}/secret", "t") == Answer(200)
+    assert ask(f"{server}/secret", None) == Answer(401)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "no address", "http://[x", "gopher://host/"])
+def test_what_cannot_be_asked_is_no_crash(url: str) -> None:
+    answer = ask(url, SECRET)
+    assert answer.status is None and answer.problem
+    assert url not in answer.problem
+
+
+def test_pins_are_read_without_their_comments(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("# head\ntorch==2.13.0  # why\n\nnumpy==2.3.5\n", encoding="utf-8")
+    assert read_pins(path) == {"torch": "2.13.0", "numpy": "2.3.5"}

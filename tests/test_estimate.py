@@ -1,0 +1,217 @@
+"""The estimate's formulas, against numbers worked out by hand."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import estimate
+from pipelines.estimate import (
+    Assumptions,
+    activation_bytes,
+    disk_needed,
+    estimate_evaluation,
+    estimate_run,
+    estimate_scale,
+    kv_bytes,
+    load_assumptions,
+    render,
+    state_bytes,
+    training_disk,
+    training_flops,
+    training_gpu_hours,
+)
+from pipelines.origins import Model, load_models
+from pipelines.plan import Plan, load_plan
+from reference_impl.config import RunConfig, StrategyChoice, resolve_run
+
+# Round numbers: 1 billion parameters, 10 layers of 1,000 units, 2 key-value heads of 50.
+MODEL = Model("round", "o/round", 10**9, 1000, 4000, 10, 20, 2, 50, 10_000, 4096)
+ASSUMED = Assumptions(
+    gpu="round",
+    memory_gb=80,
+    peak_tflops=1000,
+    update_utilisation=0.5,
+    rollout_utilisation=0.01,
+    rollout_tokens_max=4000,
+    step_overhead_s=10,
+    start_s=100,
+    reserved_gb=5,
+    logit_chunk_tokens=1000,
+    text_bytes=4,
+    tokens={name: {"prompt": 100, "rollout": 400, "expert": 900} for name in ("math", "tool", "medicine")},
+)
+
+
+def choice(**values: Any) -> StrategyChoice:
+    return StrategyChoice(**{"kind": "deepspeed", "precision": "bf16", **values})
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return load_plan({"scale": "paper"})
+
+
+def run(plan: Plan, name: str, **changes: Any) -> RunConfig:
+    return dataclasses.replace(resolve_run(plan.declarations, plan.scale, name, "math", 0), **changes)
+
+
+@pytest.mark.parametrize(("name", "model"), list(load_models().items()))
+def test_parameters_follow_from_the_shapes(name: str, model: Model) -> None:
+    """Attention, gated MLP (of every expert) and embeddings; biases, norms and the router are below 0.02 %."""
+    attention = 2 * model.hidden_size * (model.heads + model.kv_heads) * model.head_dim
+    mlp = 3 * model.hidden_size * model.intermediate_size
+    embedding = model.vocabulary * model.hidden_size
+    tied = name not in ("Qwen2.5-7B", "Qwen2.5-7B-Instruct", "Phi-mini-MoE-instruct")
+    rest = model.layers * attention + embedding * (1 if tied else 2)
+    assert model.parameters == pytest.approx(rest + model.layers * mlp * model.experts, rel=4e-4)
+    used = 1 if model.experts == 1 else 2  # top 2
+    assert model.active_parameters == pytest.approx(rest + model.layers * mlp * used, rel=2e-3)
+
+
+def test_operations_of_a_training_step() -> None:
+    # Forward, a token: 2 · 10^9 + 2 · 10 layers · 20 heads · 50 · length 500 = 2.0e9 + 1e7; × 3, or × 4 with
+    # checkpointing; × 1,000 tokens.
+    assert training_flops(MODEL, 1000, 500, False) == 3 * 2.01e9 * 1000
+    assert training_flops(MODEL, 1000, 500, True) == 4 * 2.01e9 * 1000
+    # A mixture of experts computes with its active parameters only.
+    moe = dataclasses.replace(MODEL, active=10**8)
+    assert training_flops(moe, 1000, 500, False) == 3 * (2e8 + 1e7) * 1000
+
+
+@pytest.mark.parametrize(
+    ("strategy", "bytes_per_parameter"),
+    [
+        (StrategyChoice(), 16),  # float32: 4 + 4 + 8
+        (choice(), 16),  # bf16: 2 + 2 + 12
+        (choice(zero_stage=1, processes=4), 2 + 2 + 12 / 4),
+        (choice(zero_stage=2, processes=4), 2 + (2 + 12) / 4),
+        (choice(zero_stage=3, processes=4), 16 / 4),
+        (choice(zero_stage=2, processes=4, offload="optimizer"), 2 + 2 / 4),
+        (choice(zero_stage=3, processes=4, offload="parameters"), 2 / 4),
+    ],
+)
+def test_zero_stages_split_optimizer_gradients_and_weights(
+    strategy: StrategyChoice, bytes_per_parameter: float
+) -> None:
+    assert state_bytes(MODEL, strategy) == bytes_per_parameter * 10**9
+
+
+def test_activations_and_caches() -> None:
+    # 34 bytes · 2,000 tokens · 1,000 units = 68 MB a layer; with checkpointing one layer and 10 inputs of 2 bytes each.
+    assert activation_bytes(MODEL, 2000, choice()) == 10 * 68e6
+    assert activation_bytes(MODEL, 2000, choice(activation_checkpointing=True)) == 68e6 + 10 * 2 * 2e6
+    # Keys and values: 2 · 10 layers · 2 heads · 50 · 2 bytes.
+    assert kv_bytes(MODEL, "bf16") == 4000
+
+
+def test_hours_of_a_pure_rl_run(paper: Plan) -> None:
+    """Sampling 5,000 tokens a second would be reached (0.01 · 10^15 / 2 · 10^9), 4,000 are the limit."""
+    changes = {"steps": 20, "validate_every": 10, "rl_prompts": 4, "group_size": 5, "validation_rows": 50}
+    config = run(paper, "grpo", validation_samples=2, max_response_tokens=400, **changes)
+    # Update: 20 sequences of 500 tokens: 10,000 · 4 · (2e9 + 1e7) = 8.04e13 at 5e14 a second = 0.1608 s.
+    # Sampling: 20 · 400 / 4,000 = 2 s. Overhead: 10 s on 8 GPUs = 80. 20 steps: 20 · 82.1608.
+    # Three looks: 100 · 400 / 4,000 = 10 s and 80. Start: 100 · 8.
+    expected = (20 * (0.1608 + 2 + 80) + 3 * (10 + 80) + 800) / 3600
+    assert training_gpu_hours(config, MODEL, 8, ASSUMED) == pytest.approx(expected, rel=1e-12)
+    # CHORD adds 3 demonstrations, cut to the limit: 3 · 500 tokens more in the update.
+    mixed = run(paper, "chord_phi", validation_samples=2, max_response_tokens=400, sft_batch=3, **changes)
+    more = 20 * 1500 * 4 * 2.01e9 / 5e14 / 3600
+    assert training_gpu_hours(mixed, MODEL, 8, ASSUMED) == pytest.approx(expected + more, rel=1e-12)
+
+
+def test_sft_samples_nothing_but_looks_and_luffy_samples_one_less(paper: Plan) -> None:
+    config = run(paper, "sft-lr1e-06", steps=10, validate_every=10, validation_rows=1, sft_batch=2)
+    # 2 · (100 + 900) tokens in sequences of 1,000: forward 2e9 + 2 · 10 · 20 · 50 · 1,000 = 2.02e9.
+    step = 2000 * 4 * 2.02e9 / 5e14 + 10
+    looks = 2 * (400 / 4000 + 10)
+    assert training_gpu_hours(config, MODEL, 1, ASSUMED) == pytest.approx((10 * step + looks + 100) / 3600, rel=1e-12)
+
+    def sampled(name: str) -> float:
+        cheap = dataclasses.replace(ASSUMED, update_utilisation=1e12, step_overhead_s=0, start_s=0)
+        chosen = run(paper, name, steps=1, validate_every=10, validation_rows=1, rl_prompts=2, group_size=8)
+        return training_gpu_hours(chosen, MODEL, 1, cheap) * 3600 * 4000 / 400 - 1  # responses, one look taken off
+
+    assert sampled("grpo") == pytest.approx(16)
+    assert sampled("luffy") == pytest.approx(14)
+
+
+def test_disk_of_a_run(paper: Plan) -> None:
+    # bf16: weights 2 GB, state 14 GB, of which two exist for a moment.
+    assert training_disk(run(paper, "grpo"), MODEL) == (2, 2 + 28)
+    epochs = run(paper, "sft-lr1e-06", steps=30, validate_every=10)
+    assert training_disk(epochs, MODEL) == (6, 6 + 28)
+    single = run(paper, "grpo", strategy=StrategyChoice())  # float32: weights 4, state 12
+    assert training_disk(single, MODEL) == (4, 4 + 24)
+
+
+def test_memory_is_the_higher_of_update_and_sampling(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
+    row = estimate_run(paper, "math", "grpo", ASSUMED)
+    # ZeRO-2 over 8: 2 + 14 / 8 = 3.75 GB; sampling takes half of 80 GB; 5 reserved.
+    assert row.memory_gb == pytest.approx(3.75 + 40 + 5)
+    row = estimate_run(paper, "math", "grpo", dataclasses.replace(ASSUMED, memory_gb=1))
+    # Update: 20,480 tokens: 34 · 20,480 · 1,000 + 10 · 2 · 20,480 · 1,000 = 1.10592 GB, logits and their gradient
+    # 2 · 4 · 1,000 · 10,000 = 0.08 GB.
+    assert row.memory_gb == pytest.approx(3.75 + 1.10592 + 0.08 + 5)
+
+
+def test_evaluation_counts_samples_and_caps(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = load_plan({"scale": "gpu1"})
+    monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-1.5B-Instruct": MODEL})
+    row = estimate_evaluation(plan, "math", "grpo", ASSUMED)
+    # amc 83 · 4 (of 8), AIME 30 · 4 (of 32) twice, MMLU-Pro 500 (of 12,032) · 1.
+    samples = 332 + 120 + 120 + 500
+    assert row.gpu_hours == pytest.approx((samples * 400 / 4000 + 100) / 3600)
+    assert row.kept_gb == pytest.approx(samples * 500 * 4 / 1e9)
+
+
+@pytest.mark.parametrize("target", estimate.TARGETS)
+def test_every_job_of_the_paper_is_in_the_table_once(paper: Plan, target: str) -> None:
+    rows = estimate_scale(paper, target, load_assumptions())
+    jobs = [row.job for row in rows]
+    assert len(set(jobs)) == len(jobs)
+    assert {"policy Qwen2.5-7B-Instruct", "train math/chord_phi", "select math/sft_best"} < set(jobs)
+    assert ("train medicine/chord_phi" in jobs) == (target == "everything")
+    grid = next(row for row in rows if row.job == "train math/sft-lr1e-06")
+    assert grid.kept_gb == 0 < grid.waiting_gb
+    kept, beside = disk_needed(rows)
+    assert kept == pytest.approx(sum(row.kept_gb for row in rows)) and beside > grid.waiting_gb
+
+
+def test_one_gpu_takes_a_day_at_most_and_every_job_fits(paper: Plan) -> None:
+    assumptions = load_assumptions()
+    rows = estimate_scale(load_plan({"scale": "gpu1"}), "everything", assumptions)
+    assert sum(row.hours for row in rows) <= 24
+    for plan in (paper, load_plan({"scale": "gpu1"})):
+        text = render(plan, estimate_scale(plan, "everything", assumptions), assumptions)
+        assert "DOES NOT FIT" not in text and "TOO LONG" not in text
+        assert "none of them measured" in text and "update_utilisation: 0.35" in text
+
+
+def test_what_does_not_fit_or_takes_too_long_is_said(paper: Plan) -> None:
+    small = dataclasses.replace(load_assumptions(), memory_gb=24, update_utilisation=0.01)
+    text = render(paper, estimate_scale(paper, "headline", small), small)
+    assert "DOES NOT FIT: train math/grpo needs" in text
+    assert "TOO LONG for resources.train.runtime (168 hours): train math/grpo" in text
+
+
+def test_seeds_multiply_time_and_disk_but_not_memory() -> None:
+    one, two = (
+        {row.job.split(" ×")[0]: row for row in estimate_scale(plan, "headline", load_assumptions())}
+        for plan in (load_plan({"scale": "gpu1"}), load_plan({"scale": "gpu1", "seeds": [0, 1]}))
+    )
+    first, second = one["train math/grpo"], two["train math/grpo"]
+    assert second.gpu_hours == 2 * first.gpu_hours and second.kept_gb == 2 * first.kept_gb
+    assert second.memory_gb == first.memory_gb
+    assert two["policy Qwen2.5-1.5B-Instruct"] == one["policy Qwen2.5-1.5B-Instruct"]
+
+
+def test_a_scale_without_gpus_has_no_estimate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="scale mini uses no GPU"):
+        estimate.main(["--scale", "mini"])
+    with pytest.raises(SystemExit, match="did you mean 'paper'"):
+        estimate.main(["--scale", "papr"])
+    estimate.main(["--scale", "gpu1", "--target", "headline"])
+    assert "in all:" in capsys.readouterr().out
