@@ -31,7 +31,14 @@ from reference_impl.config import choose, load_declarations, load_scale
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.judge import Judge
 from reference_impl.prompts import render
-from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine, load_engine, sample_seed
+from reference_impl.rollout import (
+    Completion,
+    EngineDeadError,
+    GenerationRequest,
+    RolloutEngine,
+    load_engine,
+    sample_seed,
+)
 
 Row = dict[str, Any]
 Prompt = tuple[tuple[int, ...], str]
@@ -231,11 +238,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         scale = load_scale(arguments.scale)
         judge = judge_for([plan.task for plan in plans], arguments, scale.domains[arguments.domain].judge)
         plans = [replace(plan, judge=judge) for plan in plans]
-        engine, tokenizer = load_engine(scale.engine, arguments.checkpoint, scale.rollout_batch)
+        engine, tokenizer = load_engine(
+            scale.engine, arguments.checkpoint, scale.rollout_batch, options=scale.evaluation.engine_options
+        )
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"{arguments.domain}, {arguments.method}, seed {arguments.seed}: {len(plans)} tasks", file=sys.stderr)
-    evaluate(plans, engine, tokenizer, arguments.out)
+    try:
+        evaluate(plans, engine, tokenizer, arguments.out)
+    except EngineDeadError as error:
+        # What was sampled is stored, and the next call goes on from there.
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -128,6 +128,9 @@ class RunConfig:
     max_grad_norm: float = 1.0
     """Paper silent; the default of the frameworks it names."""
     strategy: StrategyChoice = field(default_factory=StrategyChoice)
+    engine_options: dict[str, Any] = field(default_factory=dict)
+    tis_cap: float | None = None
+    """Of truncated importance sampling between sampler and policy; None, as in the paper: the two are taken as one."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy."""
@@ -140,6 +143,9 @@ class RunConfig:
         or eight, in the same precision.
         """
         values = self.to_dict()
+        del values["engine_options"]
+        if values["tis_cap"] is None:
+            del values["tis_cap"]
         precision = values.pop("strategy")["precision"]
         if precision != StrategyChoice.precision:
             values["precision"] = precision
@@ -271,6 +277,9 @@ def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
     entry["evaluation"] = Evaluation(name=name, **_fields_of(Evaluation, entry["evaluation"], f"{path}: evaluation"))
     where = f"{path}: strategy"
     entry["strategy"] = StrategyChoice.parse(_fields_of(StrategyChoice, entry.get("strategy", {}), where), where)
+    cap = entry.get("tis_cap")
+    if cap is not None and not (isinstance(cap, int | float) and cap > 0):
+        raise ValueError(f"{path}: tis_cap {cap!r}: allowed are null and numbers above 0")
     return Scale(name=name, **entry)
 
 
@@ -372,4 +381,6 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         micro_batch_tokens=scale.micro_batch_tokens,
         rollout_batch=scale.rollout_batch,
         strategy=scale.strategy,
+        engine_options=dict(scale.engine_options),
+        tis_cap=scale.tis_cap,
     )

@@ -143,6 +143,8 @@ class Evaluation:
     name: str
     max_items: int | None
     max_samples: int | None
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    """As the scale's own, for an engine that has its GPU to itself."""
 
 
 STRATEGIES = ("torch", "deepspeed")
@@ -199,7 +201,9 @@ class Scale:
     evaluation: Evaluation
     strategy: StrategyChoice = StrategyChoice()
     engine_options: Mapping[str, Any] = field(default_factory=dict)
-    """How the engine uses its GPUs, never what it samples; the engine checks them."""
+    """How the engine uses its GPUs while a run trains, never what it samples; the engine checks them."""
+    tis_cap: float | None = None
+    """Truncated importance sampling (`mismatch.tis_weights_BT`) with this cap; None: without."""
     resources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Kind of job (train, generate) → gpu, mem_mb, runtime in minutes, threads; left out: one CPU."""
     launcher: Mapping[str, str] = field(default_factory=dict)

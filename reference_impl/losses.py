@@ -74,6 +74,7 @@ def grpo_loss(
     *,
     clip_eps: float,
     denom: float | Tensor,
+    weights_BT: Tensor | None = None,
 ) -> Tensor:
     """Clipped policy-gradient loss of sampled tokens without a KL term: Eq. 2.
 
@@ -90,6 +91,8 @@ def grpo_loss(
         mask_BT: 1 on sampled tokens, 0 on prompt and padding, shape (B, T).
         clip_eps: epsilon of Eq. 2, >= 0; `math.inf` switches clipping off.
         denom: number of sampled tokens in the whole global batch, > 0.
+        weights_BT: factor of every token's term, shape (B, T), detached here: the importance weights of
+            `mismatch.tis_weights_BT`. None, as in the paper: 1.
 
     Returns:
         0-d tensor: this call's share of the loss.
@@ -100,6 +103,9 @@ def grpo_loss(
     ratio, advantages = _ratio_and_advantages(logprobs_BT, old_logprobs_BT, advantages_B, mask_BT)
     low, high = _clip_range(clip_eps)
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
+    if weights_BT is not None:
+        _same_shape("weights_BT", weights_BT, logprobs_BT)
+        surrogate = surrogate * _select(weights_BT.detach(), mask_BT.bool())
     return -surrogate.sum() / _positive(denom)
 
 

@@ -29,6 +29,7 @@ class Objective:
     phi_needs_global_batch: bool
     clip_eps: float
     strictly_on_policy: bool
+    tis_cap: float | None
     demonstrations: int
     shaping: float | None
     auxiliary: Mapping[str, TokenWeight]
@@ -62,6 +63,7 @@ def build_objective(config: RunConfig) -> Objective:
         phi_needs_global_batch=phi in NEEDS_GLOBAL_BATCH,
         clip_eps=config.clip_eps,
         strictly_on_policy=config.sync_every == 1,
+        tis_cap=config.tis_cap,
         demonstrations=demonstrations,
         shaping=shaping,
         auxiliary={kind: partial(entropy_weights_BT, **params) for kind, params in config.auxiliary.items()},

@@ -8,7 +8,6 @@ counts; log-probs elsewhere may hold anything.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,28 +28,25 @@ def tis_weights_BT(logprobs_BT: Tensor, engine_logprobs_BT: Tensor, mask_BT: Ten
     return _log_ratio_BT(logprobs_BT, engine_logprobs_BT, mask_BT).clamp(max=math.log(cap)).exp() * mask_BT
 
 
-def ess_sums(logprobs_BT: Tensor, engine_logprobs_BT: Tensor, mask_BT: Tensor) -> tuple[float, float, float]:
-    """(sum r, sum r^2, count) over the masked tokens: what `ess` needs, and what adds up over micro-batches and ranks.
+def ratio_sums(logprobs_BT: Tensor, engine_logprobs_BT: Tensor, mask_BT: Tensor) -> tuple[float, float]:
+    """(sum r, sum r^2) over the masked tokens: what `ess` needs, and what adds up over micro-batches and ranks.
 
     Raises ValueError for shapes that differ.
     """
     log_ratio_BT = _log_ratio_BT(logprobs_BT, engine_logprobs_BT, mask_BT)
     # e^300 squared, over any number of tokens, still fits a float64.
     ratios = log_ratio_BT[mask_BT.bool()].double().clamp(max=300.0).exp()
-    return ratios.sum().item(), ratios.square().sum().item(), float(ratios.numel())
+    return ratios.sum().item(), ratios.square().sum().item()
 
 
-def ess(parts: Sequence[tuple[float, float, float]]) -> float | None:
+def ess(ratio_sum: float, ratio_squared_sum: float, count: float) -> float:
     """Normalised effective sample size, (sum r)^2 / (n sum r^2), between 0 and 1; 1 where both distributions agree.
 
-    Kong 1992. ``parts`` are the `ess_sums` of all micro-batches. None where no token counts.
+    Kong 1992. The sums are `ratio_sums` over all micro-batches and ranks, ``count`` their number of tokens, above 0.
     """
-    first, second, count = (sum(column) for column in zip(*parts, strict=True)) if parts else (0.0, 0.0, 0.0)
-    if count == 0:
-        return None
-    if second == 0:
+    if ratio_squared_sum == 0:
         return 0.0  # every ratio has underflowed: nothing of the batch would be left
-    return min(1.0, first * first / (count * second))
+    return min(1.0, ratio_sum * ratio_sum / (count * ratio_squared_sum))
 
 
 def _log_ratio_BT(logprobs_BT: Tensor, engine_logprobs_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -10,9 +10,22 @@ from reference_impl.batching import MicroBatch, Statistics, TrainingSequence
 from reference_impl.distributed import gather, rank
 from reference_impl.losses import approx_kl, chord_loss, clip_fraction, demonstration_loss, grpo_loss, sft_loss
 from reference_impl.methods import Objective
+from reference_impl.mismatch import ratio_sums, tis_weights_BT
 from reference_impl.response_weights import signed_weights_BT
 
-SUMS = ("rl", "sft", "demonstration", "auxiliary", "router", "phi", "entropy", "clipped", "engine_kl")
+SUMS = (
+    "rl",
+    "sft",
+    "demonstration",
+    "auxiliary",
+    "router",
+    "phi",
+    "entropy",
+    "clipped",
+    "engine_kl",
+    "ratio",
+    "ratio_squared",
+)
 
 
 @dataclass(frozen=True)
@@ -61,14 +74,23 @@ def rl_loss(
     """Eq. 2 on the rollouts, with what a method adds for demonstrations in the groups; logs into ``sums``.
 
     Strictly on-policy the old log-probs are the current ones: the ratio is 1, and its gradient that of the log-prob
-    (Section 2). Otherwise they are the sampler's own, the distribution that the rollouts really come from.
+    (Section 2). Otherwise they are the sampler's own, the distribution that the rollouts really come from. So only the
+    former has use for truncated importance weights: the latter's ratio holds them.
     """
     logprobs_BT, mask_BT, eps = stats.logprobs_BT, batch.rollout_mask_BT, objective.clip_eps
-    old_BT = logprobs_BT.detach() if objective.strictly_on_policy else batch.engine_logprobs_BT
-    loss = grpo_loss(logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=eps, denom=tokens.group)
+    engine_BT, weights_BT = batch.engine_logprobs_BT, None
+    old_BT = logprobs_BT.detach() if objective.strictly_on_policy else engine_BT
+    if objective.strictly_on_policy and objective.tis_cap is not None:
+        weights_BT = tis_weights_BT(logprobs_BT, engine_BT, mask_BT, cap=objective.tis_cap)
+    loss = grpo_loss(
+        logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=eps, denom=tokens.group, weights_BT=weights_BT
+    )
     clipped = clip_fraction(logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=eps, denom=tokens.rollout)
     sums["clipped"] += float(clipped)
-    sums["engine_kl"] += float(approx_kl(logprobs_BT.detach(), batch.engine_logprobs_BT, mask_BT, denom=tokens.rollout))
+    sums["engine_kl"] += float(approx_kl(logprobs_BT.detach(), engine_BT, mask_BT, denom=tokens.rollout))
+    ratio, ratio_squared = ratio_sums(logprobs_BT, engine_BT, mask_BT)
+    sums["ratio"] += ratio
+    sums["ratio_squared"] += ratio_squared
     sums["entropy"] += masked_sum(stats.entropy_BT, mask_BT) / tokens.rollout
     if tokens.demonstration:
         shaped = demonstration_loss(

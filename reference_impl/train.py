@@ -30,7 +30,7 @@ from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.methods import build_objective
 from reference_impl.provenance import environment
 from reference_impl.rewards import RewardUnavailableError
-from reference_impl.rollout import load_engine
+from reference_impl.rollout import EngineDeadError, load_engine
 from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.trainer import Data, Trainer
 
@@ -86,7 +86,7 @@ def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tu
     hashes = input_hashes(policy, data_folder, config.expert)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     dtype = join_processes(config.strategy)
-    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype)
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype, config.engine_options)
     strategy = load_strategy(policy, config)
     out.mkdir(parents=True, exist_ok=True)
     return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
@@ -154,8 +154,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     try:
         run(trainer, hashes)
-    except (RewardUnavailableError, FloatingPointError) as error:
-        # A judge that fails, a run that diverges: what was reached is kept, and the next call goes on from it.
+    except (EngineDeadError, RewardUnavailableError, FloatingPointError) as error:
+        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call goes on.
         sys.exit(f"error: {error}")
 
 

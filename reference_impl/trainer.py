@@ -9,10 +9,10 @@ which takes no expert batch; SFT is mu = 1, which samples no rollouts; CHORD is 
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,13 +29,14 @@ from reference_impl.batching import (
 )
 from reference_impl.checkpoint import Progress, load_state, save_state
 from reference_impl.config import RunConfig
-from reference_impl.distributed import gather, max_over_ranks, rank, share, sum_over_ranks
+from reference_impl.distributed import gather, max_over_ranks, rank, share, sum_over_ranks, world_size
 from reference_impl.groups import Demonstrations, group_sequences
 from reference_impl.methods import Objective, build_objective
 from reference_impl.metrics import Record, StepLog
+from reference_impl.mismatch import ess
 from reference_impl.mu import Signals
 from reference_impl.rewards import build_reward
-from reference_impl.rollout import RolloutEngine, fingerprint, sample_seed
+from reference_impl.rollout import EngineDeadError, RolloutEngine, fingerprint, sample_seed
 from reference_impl.sampling import Outcome, Rollout, gather_outcomes, sample_rollouts
 from reference_impl.step_loss import (
     SUMS,
@@ -48,6 +49,8 @@ from reference_impl.step_loss import (
 )
 from reference_impl.strategy import Strategy
 from reference_impl.validation import Validator
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,14 +116,14 @@ class Trainer:
 
     def train(self) -> Progress:
         """Run to the end; returns the final progress with the best validation record."""
-        self.sync_engine()
+        self.with_engine(self.sync_engine)
         if self.progress.step == 0:
-            self.log_validation(self.validator.evaluate(step=0))
+            self.log_validation(self.with_engine(lambda: self.validator.evaluate(step=0)))
         while self.progress.step < self.config.steps:
             self.train_step()
             step = self.progress.step
             if step % self.config.validate_every == 0 or step == self.config.steps:
-                self.log_validation(self.validator.validate(self.progress))
+                self.log_validation(self.with_engine(lambda: self.validator.validate(self.progress)))
                 self.progress.seconds = time.monotonic() - self.started
                 save_state(self.folder / "state", self.progress, self.strategy, self.identity)
         if self.log is not None:
@@ -142,6 +145,7 @@ class Trainer:
         sequences += self.expert_batch() if mu > 0 else []
         if mu_state.get("stage") != progress.mu_state.get("stage", mu_state.get("stage")):
             self.strategy.reset_optimizer()
+        self.engine.sleep()
         update = self.update(sequences, mu)
         updated = time.perf_counter()
 
@@ -149,7 +153,7 @@ class Trainer:
         progress.mu_state = mu_state
         progress.grad_norm = update["grad_norm"]
         if progress.step % self.config.sync_every == 0 or progress.step == self.config.steps:
-            self.sync_engine()
+            self.with_engine(self.sync_engine)
         metrics: Record = {
             "step": progress.step,
             "paper_step": progress.step * self.config.steps_divisor,
@@ -172,13 +176,13 @@ class Trainer:
         progress, objective = self.progress, self.objective
         draw = (sample_seed("mu", self.config.seed, progress.step) >> 10) / 2**53
         signals = Signals(grad_norm=progress.grad_norm, uniform=draw)
-        sample = self.sample() if objective.mu_reads_rewards else None
+        sample = self.with_engine(self.sample) if objective.mu_reads_rewards else None
         if sample is not None:
             rewards = [outcome.reward for outcome in sample.outcomes]
             signals = replace(signals, reward_mean=sum(rewards) / len(rewards))
         mu, state = objective.mu(progress.step, signals, progress.mu_state)
         if mu < 1 and sample is None:
-            sample = self.sample()
+            sample = self.with_engine(self.sample)
         return mu, dict(state), sample
 
     def sample(self) -> Sample:
@@ -186,7 +190,6 @@ class Trainer:
         config, number = self.config, self.progress.rollout_batches
         own = share(config.rl_prompts)
         indices = epoch_indices(len(self.prompts), config.rl_prompts, number, config.seed)[own.start : own.stop]
-        self.progress.rollout_batches += 1
         rollouts = sample_rollouts(
             self.engine,
             [self.data.prompts[i] for i in indices],
@@ -198,6 +201,7 @@ class Trainer:
             temperature=config.temperature,
             first_place=own.start,
         )
+        self.progress.rollout_batches += 1
         return Sample(rollouts, gather_outcomes(rollouts))
 
     def group(self, rollouts: Sequence[Rollout]) -> tuple[list[TrainingSequence], Tensor]:
@@ -259,11 +263,28 @@ class Trainer:
             "loss": (1 - mu) * summed["rl"] + mu * summed["sft"] + summed["router"],
             "clip_fraction": summed["clipped"] if rl else None,
             "engine_kl": summed["engine_kl"] if rl else None,
+            "engine_ess": ess(summed["ratio"], summed["ratio_squared"], rollout) if rl else None,
             "grad_norm": strategy.step(),
             "expert_tokens": expert,
             "demonstration_tokens": demonstration,
             "rollout_tokens": rollout,
         }
+
+    def with_engine(self, call: Callable[[], T]) -> T:
+        """The call's result, from a second attempt with a new engine where the engine dies.
+
+        A sampler that lags behind (`sync_every`) holds the newest weights then. Where ranks share a run all of them
+        would have to try again: there the run ends, and goes on from its last state when it is started again.
+        """
+        try:
+            return call()
+        except EngineDeadError as error:
+            if world_size() > 1:
+                raise
+            print(f"{error}; starting it again", file=sys.stderr, flush=True)
+            self.engine.restart()
+            self.sync_engine()
+            return call()
 
     def sync_engine(self) -> None:
         """Hand the new weights to the engine and make sure that it has them: stale rollouts would train silently."""

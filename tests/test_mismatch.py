@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_impl.mismatch import ess, ess_sums, tis_weights_BT
+from reference_impl.mismatch import ess, ratio_sums, tis_weights_BT
 
 
 def logs(*ratios: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,29 +33,30 @@ def test_weights_pass_no_gradient_and_ignore_what_is_masked() -> None:
 def test_ratio_beyond_float32_is_capped() -> None:
     far_11, near_11 = torch.tensor([[0.0]]), torch.tensor([[-500.0]])
     assert tis_weights_BT(far_11, near_11, torch.ones(1, 1), cap=5.0).item() == pytest.approx(5.0)
-    assert math.isfinite(ess_sums(far_11, near_11, torch.ones(1, 1))[1])
+    assert math.isfinite(ratio_sums(far_11, near_11, torch.ones(1, 1))[1])
 
 
 def test_effective_sample_size() -> None:
     # (1 + 3)^2 / (2 (1 + 9)) = 16 / 20
-    assert ess([ess_sums(*logs(1.0, 3.0))]) == pytest.approx(0.8)
-    assert ess([ess_sums(*logs(1.0, 1.0, 1.0))]) == 1.0
+    assert ess(*ratio_sums(*logs(1.0, 3.0)), 2) == pytest.approx(0.8)
+    assert ess(*ratio_sums(*logs(1.0, 1.0, 1.0)), 3) == 1.0
     # A constant ratio reweights nothing.
-    assert ess([ess_sums(*logs(2.0, 2.0))]) == pytest.approx(1.0)
+    assert ess(*ratio_sums(*logs(2.0, 2.0)), 2) == pytest.approx(1.0)
     # One token with all the weight: 1 / n.
-    assert ess([ess_sums(*logs(1e6, 1e-6, 1e-6, 1e-6))]) == pytest.approx(0.25, rel=1e-5)
+    assert ess(*ratio_sums(*logs(1e6, 1e-6, 1e-6, 1e-6)), 4) == pytest.approx(0.25, rel=1e-5)
 
 
 def test_effective_sample_size_adds_up_over_micro_batches() -> None:
-    whole = ess([ess_sums(*logs(0.5, 1.0, 2.0, 4.0))])
-    assert ess([ess_sums(*logs(0.5, 1.0)), ess_sums(*logs(2.0, 4.0))]) == pytest.approx(whole)
+    whole = ess(*ratio_sums(*logs(0.5, 1.0, 2.0, 4.0)), 4)
+    parts = ratio_sums(*logs(0.5, 1.0)), ratio_sums(*logs(2.0, 4.0))
+    # (0.5 + 1 + 2 + 4)^2 / (4 (0.25 + 1 + 4 + 16)) = 56.25 / 85
+    assert ess(parts[0][0] + parts[1][0], parts[0][1] + parts[1][1], 4) == pytest.approx(whole) == pytest.approx(56.25 / 85)
 
 
 def test_effective_sample_size_of_nothing() -> None:
     logprobs_1T, engine_1T, mask_1T = logs(2.0, 3.0)
-    assert ess([]) is None
-    assert ess([ess_sums(logprobs_1T, engine_1T, torch.zeros_like(mask_1T))]) is None
-    assert ess([(0.0, 0.0, 3.0)]) == 0.0
+    assert ratio_sums(logprobs_1T, engine_1T, torch.zeros_like(mask_1T)) == (0.0, 0.0)
+    assert ess(0.0, 0.0, 3) == 0.0, "every ratio has underflowed"
 
 
 def test_mistakes_are_named() -> None:
@@ -64,4 +65,4 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="cap is nan"):
         tis_weights_BT(*logs(1.0), cap=float("nan"))
     with pytest.raises(ValueError, match="same shape"):
-        ess_sums(*logs(1.0)[:2], torch.ones(1, 2))
+        ratio_sums(*logs(1.0)[:2], torch.ones(1, 2))

@@ -52,6 +52,14 @@ class RolloutEngine(Protocol):
         """Fingerprint of the weights that the engine samples from."""
         ...
 
+    def sleep(self) -> None:
+        """Free what memory it can until it is used again: the update comes now."""
+        ...
+
+    def restart(self) -> None:
+        """Begin again with the checkpoint's weights, after `EngineDeadError`. Raises it where that cannot be."""
+        ...
+
 
 def sample_seed(*parts: str | int) -> int:
     """A stable 63-bit seed for what ``parts`` name, e.g. ``("math", step, prompt_id, sample)``."""

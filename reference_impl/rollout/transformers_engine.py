@@ -95,6 +95,12 @@ class TransformersEngine:
             logits_BV, mask_BT = self._decode(ids_B, cache, mask_BT)
         return [self._completion(*item) for item in zip(tokens, logprobs, strict=True)]
 
+    def sleep(self) -> None:
+        """Nothing to free: keys and values of a batch go with it."""
+
+    def restart(self) -> None:
+        """Nothing to start: this engine is a model in this process, and what ends it ends the process."""
+
     def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache, Tensor | None]:
         """Logits after each prompt, the filled cache and the attention mask (None where nothing is padded)."""
         distinct = list(dict.fromkeys(prompts))

@@ -132,8 +132,8 @@ class VllmEngine:
     ) -> list[Completion]:
         """See :class:`~reference_impl.rollout.engine.RolloutEngine`.
 
-        Raises ValueError for a bad sampling setting or a request longer than the engine's context, and EngineDeadError
-        where the engine fails.
+        A response ends with the engine's context, too, and is truncated then. Raises ValueError for a bad sampling
+        setting or a prompt as long as the context, and EngineDeadError where the engine fails.
         """
         if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
             raise ValueError(
@@ -143,13 +143,13 @@ class VllmEngine:
         longest = max((len(request.prompt_ids) for request in requests), default=0)
         with self._alive("sampling"):
             limit = self._llm.llm_engine.model_config.max_model_len
-        if longest + max_tokens > limit:
-            raise ValueError(f"a prompt of {longest} tokens and {max_tokens} sampled ones: max_model_len is {limit}")
+        if longest >= limit:
+            raise ValueError(f"a prompt of {longest} tokens leaves no place for a response: max_model_len is {limit}")
         settings = [
             self._vllm.SamplingParams(
                 temperature=temperature,
                 top_p=top_p,
-                max_tokens=max_tokens,
+                max_tokens=min(max_tokens, limit - len(request.prompt_ids)),
                 seed=request.seed,
                 stop_token_ids=self.stop_ids,
                 ignore_eos=True,  # stop_token_ids says it all

@@ -104,9 +104,16 @@ def test_lost_tensor_is_seen(engine: Any, policy: Path) -> None:
     assert engine.fingerprint() != fingerprint(state)
 
 
-def test_request_beyond_the_context_is_a_mistake_of_the_caller(engine: Any, policy: Path) -> None:
+def test_response_ends_with_the_context(engine: Any, policy: Path) -> None:
+    (request, *_) = requests_of(policy)
+    longer = GenerationRequest((request.prompt_ids * 1024)[:1020], request.seed)
+    (completion,) = engine.generate([longer], max_tokens=1024)
+    assert len(completion.token_ids) <= 4 and (completion.truncated or len(completion.token_ids) < 4)
     with pytest.raises(ValueError, match="max_model_len is 1024"):
-        engine.generate(requests_of(policy), max_tokens=1024)
+        engine.generate([GenerationRequest((request.prompt_ids * 1024)[:1024], 0)], max_tokens=1)
+
+
+def test_bad_sampling_settings_are_named(engine: Any, policy: Path) -> None:
     with pytest.raises(ValueError, match="temperature=0"):
         engine.generate(requests_of(policy), max_tokens=4, temperature=0.0)
 
