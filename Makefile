@@ -47,7 +47,7 @@ doctor:  ## check this machine for a scale, and say what to do: make doctor scal
 	@test -x $(BIN)/python || { echo "no $(BIN)/python: make setup, or name the environment to check: VENV=FOLDER" >&2; exit 1; }
 	@$(BIN)/python -m pipelines.doctor --scale $(scale) $(ARGS)
 
-test: $(DEV_STAMP)  ## set up, then run every test
+test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it

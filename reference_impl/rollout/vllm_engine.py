@@ -35,6 +35,7 @@ from reference_impl.rollout.engine import (
     GenerationRequest,
     fingerprint_of_sums,
 )
+from reference_impl.rollout.vllm_names import CheckpointNames
 
 PLACEMENTS = ("colocated", "dedicated")
 BUCKET_BYTES = 1 << 30
@@ -111,6 +112,7 @@ class VllmEngine:
         self.dtype = dtype
         self.options = options
         self.stop_ids = stop_ids(checkpoint, tokenizer)
+        self.names = CheckpointNames(checkpoint)
         self._vllm = import_vllm()
         self._asleep = self._dead = False
         # vLLM would join training's process group, and end it with itself.
@@ -164,19 +166,18 @@ class VllmEngine:
             outputs = self._watched(lambda: self._llm.generate(prompts, settings, use_tqdm=False))
         return [self._completion(output.outputs[0]) for output in outputs]
 
-    def update_weights(self, state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> None:
-        """Replace the weights by ``state``, whole tensors by a checkpoint's names, and forget all cached prefixes.
+    def update_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the weights by ``state``, and forget all cached prefixes.
 
-        Pairs that come one by one are used one by one (a layer, or a bucket, at a time), so weights that are gathered
-        while this goes on need never be held all at once. Raises EngineDeadError where vLLM refuses them: they may be
-        half loaded then.
+        Weights are looked at one by one and used one by one (a layer, or a bucket, at a time), so those that are
+        gathered while this goes on need never be held all at once. Raises EngineDeadError where vLLM refuses them: they
+        may be half loaded then.
         """
-        pairs = state.items() if isinstance(state, Mapping) else state
-        tensors = ((name, tensor.detach()) for name, tensor in pairs)
+        tensors = self.names.parts(state)
         with self._alive("loading weights"):
             self._wake()
             if self.options.placement == "colocated":
-                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": tensors})
+                self._llm.collective_rpc("load_checkpoint_tensors", args=(tensors,))
             else:
                 with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
                     for number, bucket in enumerate(buckets(tensors, BUCKET_BYTES)):
@@ -192,7 +193,8 @@ class VllmEngine:
             workers = self._watched(lambda: self._llm.collective_rpc("held_weight_sums"))
         total: dict[str, tuple[int, int]] = {}
         for sums in workers:
-            for name, (first, second) in sums.items():
+            for part, (first, second) in sums.items():
+                name = self.names.whole(part)
                 before = total.get(name, (0, 0))
                 total[name] = ((before[0] + first) % WEIGHT_SUM_MODULUS, (before[1] + second) % WEIGHT_SUM_MODULUS)
         return fingerprint_of_sums(total)
@@ -237,6 +239,7 @@ class VllmEngine:
         with visible_devices(dedicated_devices(options) if options.placement == "dedicated" else None):
             return self._vllm.LLM(
                 str(self.checkpoint),
+                hf_overrides={"architectures": self.names.architectures},
                 dtype=self.dtype,
                 skip_tokenizer_init=True,
                 generation_config="vllm",  # no sampling defaults from the checkpoint

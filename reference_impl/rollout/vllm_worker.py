@@ -4,7 +4,7 @@ vLLM puts the methods of :class:`WorkerExtension` beside its worker's own (``wor
 process the worker runs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 import vllm._custom_ops as vllm_ops
 from torch import Tensor, nn
 from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
+from vllm.model_executor.layers.fused_moe.routed_experts import RoutedExperts
 from vllm.model_executor.layers.linear import LinearBase, QKVParallelLinear, ReplicatedLinear, RowParallelLinear
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+from vllm.model_executor.models.phimoe import PhiMoEForCausalLM
 from vllm.platforms import current_platform
 
 from reference_impl.rollout.engine import WEIGHT_SUM_MODULUS, weight_sums
@@ -23,12 +25,26 @@ if current_platform.is_cpu():
     vllm_ops._supports_onednn = False
 
 
+def _biased_logits(self: Any, hidden_states: Tensor) -> Any:
+    return self.logits_processor(self.lm_head, hidden_states, self.lm_head.bias)
+
+
+# vLLM 0.32.0 loads the bias of this model's head and leaves it out of the logits.
+PhiMoEForCausalLM.compute_logits = _biased_logits
+
+
 class WorkerExtension:
     """Methods for ``collective_rpc``; ``self`` is vLLM's worker."""
 
+    def load_checkpoint_tensors(self: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Load tensors by a checkpoint's names."""
+        self.reload_weights(weights_iterator=tensors)
+        if current_platform.is_cpu():
+            pack_experts(self.get_model())
+
     def load_weight_files(self: Any, folder: str) -> None:
         """Load every ``*.pt`` of ``folder``, each some of a checkpoint's tensors by name."""
-        self.reload_weights(weights_iterator=tensors_of(Path(folder)))
+        self.load_checkpoint_tensors(tensors_of(Path(folder)))
 
     def held_weight_sums(self: Any) -> dict[str, tuple[int, int]]:
         """`weight_sums` of every tensor that this worker accounts for, by a checkpoint's names."""
@@ -41,11 +57,19 @@ def tensors_of(folder: Path) -> Iterator[tuple[str, Tensor]]:
         yield from torch.load(path, weights_only=True).items()
 
 
+def pack_experts(model: nn.Module) -> None:
+    """Bring experts into the order that the CPU's kernel reads: vLLM 0.32.0 does so at the first loading only."""
+    for module in model.modules():
+        if isinstance(module, RoutedExperts):
+            module.quant_method.moe_kernel.fused_experts.process_weights_after_loading(module)
+
+
 def own_weight_sums(model: nn.Module) -> dict[str, tuple[int, int]]:
     """`weight_sums` by a checkpoint's names; over all workers of an engine they add up to those of the checkpoint.
 
     vLLM joins projections that read the same input (``packed_modules_mapping``), pads the vocabulary, and splits layers
-    over its workers; all three are undone here. A part that several workers hold counts for the first of them.
+    over its workers; all three are undone here. A part that several workers hold counts for the first of them. The
+    experts of a layer stay joined, in the order that its kernel reads: sums know no order, and zeros add nothing.
     """
     sums: dict[str, tuple[int, int]] = {}
     for module_name, module in model.named_modules(remove_duplicate=False):
@@ -62,7 +86,8 @@ def checkpoint_parts(
 ) -> Iterator[tuple[str, Tensor]]:
     """The checkpoint's tensors inside one parameter of vLLM's, as far as this worker accounts for them."""
     rank, size = get_tensor_model_parallel_rank(), get_tensor_model_parallel_world_size()
-    split = isinstance(module, LinearBase | VocabParallelEmbedding) and not isinstance(module, ReplicatedLinear)
+    kinds = LinearBase | VocabParallelEmbedding | RoutedExperts
+    split = isinstance(module, kinds) and not isinstance(module, ReplicatedLinear)
     if isinstance(module, RowParallelLinear) and parameter_name == "bias":
         split = False
     if rank > 0 and not split:

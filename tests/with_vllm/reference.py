@@ -35,15 +35,16 @@ def logprob_error(
     temperature: float = 1.0,
 ) -> float:
     """The largest difference between the completions' log-probs and the model's, in nats."""
-    worst = 0.0
+    errors = []
     for request, completion in zip(requests, completions, strict=True):
         ids = torch.tensor([request.prompt_ids + completion.token_ids])
         with torch.no_grad():
             logits = model(ids).logits[0, len(request.prompt_ids) - 1 : -1]
         logprobs = torch.log_softmax(logits / temperature, dim=-1)
         expected = logprobs.gather(-1, torch.tensor(completion.token_ids)[:, None])[:, 0]
-        worst = max(worst, (expected - torch.tensor(completion.logprobs)).abs().max().item())
-    return worst
+        errors.append((expected - torch.tensor(completion.logprobs)).abs().max())
+    # Not Python's max, which would pass over a NaN.
+    return torch.stack(errors).max().item()
 
 
 def train_a_step(model: PreTrainedModel, request: GenerationRequest, learning_rate: float = 1e-3) -> None:

@@ -51,7 +51,7 @@ def test_trained_weights_arrive(engine: Any, policy: Path) -> None:
     before = engine.generate(requests, max_tokens=16)
     train_a_step(model, requests[0])
     assert engine.fingerprint() != fingerprint(model.state_dict())
-    engine.update_weights((name, tensor) for name, tensor in model.state_dict().items())
+    engine.update_weights(model.state_dict())
     assert engine.fingerprint() == fingerprint(model.state_dict())
     after = engine.generate(requests, max_tokens=16)
     assert logprob_error(model, requests, after) < 1e-4
