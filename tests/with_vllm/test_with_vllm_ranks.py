@@ -1,0 +1,67 @@
+"""Two training processes under ZeRO-3, each with an engine of its own, through the command that the workflow calls."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.sandbox import math_world
+from reference_impl.config import CONFIG_DIR
+from reference_impl.files import read_jsonl, write_jsonl
+from tests.conftest import REPO
+
+
+def command(folder: Path, policy: Path, scale: dict[str, Any]) -> list[str]:
+    """`reference_impl.train` on a scale of its own, with data and declarations in ``folder``."""
+    if not (folder / "config").exists():
+        shutil.copytree(CONFIG_DIR, folder / "config")
+    values = yaml.safe_load((CONFIG_DIR / "scales/smoke.yaml").read_text(encoding="utf-8")) | scale
+    sizes = values["domains"]["math"]
+    values["domains"] = {"math": sizes}
+    (folder / f"config/scales/{values['name']}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(sizes["prompt_rows"], 0))
+    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(sizes["expert_rows"], 0))
+    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(sizes["validation_rows"], 0))
+    options = {
+        "run": "chord_phi",
+        "domain": "math",
+        "scale": values["name"],
+        "seed": "0",
+        "policy": str(policy),
+        "data": str(folder),
+        "out": str(folder / values["name"]),
+        "declarations": str(folder / "config"),
+    }
+    return ["reference_impl.train", *(part for key, value in options.items() for part in (f"--{key}", value))]
+
+
+def train(launcher: list[str], arguments: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(
+        [sys.executable, *launcher, *arguments], cwd=REPO, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_two_processes_with_an_engine_each_train_as_one(policy: Path, tmp_path: Path) -> None:
+    alone = {"name": "alone", "engine": "vllm"}
+    strategy = {"kind": "deepspeed", "zero_stage": 3, "processes": 2}
+    together = {"name": "together", "engine": "vllm", "strategy": strategy}
+    train(["-m"], command(tmp_path, policy, alone))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    train(torchrun, command(tmp_path, policy, together))
+    expected, found = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("alone", "together"))
+    assert len(expected) == len(found) == 3
+    for one, two in zip(expected, found, strict=True):
+        assert two["engine_kl"] < 1e-9 and two["engine_ess"] == pytest.approx(1.0, abs=1e-6)
+        for key, value in one.items():
+            assert two[key] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-6)), key
+    looks = [read_jsonl(tmp_path / name / "validation.jsonl") for name in ("alone", "together")]
+    assert [look["accuracy"] for look in looks[0]] == [look["accuracy"] for look in looks[1]]
+    assert json.loads((tmp_path / "together/run.json").read_text())["config"]["strategy"]["processes"] == 2
