@@ -108,25 +108,30 @@ def micro_batches(
     sequences: Sequence[TrainingSequence], budget: int, pad_id: int, device: torch.device | str = "cpu"
 ) -> Iterator[MicroBatch]:
     """Micro-batches of at most ``budget`` tokens, padding included (a longer sequence stands alone)."""
-    order = sorted(range(len(sequences)), key=lambda i: sequences[i].tokens)
-    chunk: list[int] = []
-    for i in order:
-        if chunk and (len(chunk) + 1) * sequences[i].tokens > budget:
-            yield _pad(sequences, chunk, pad_id, device)
-            chunk = []
-        chunk.append(i)
-    if chunk:
-        yield _pad(sequences, chunk, pad_id, device)
+    order = sorted(sequences, key=lambda sequence: sequence.tokens)
+    for places in cuts([sequence.tokens for sequence in order], budget):
+        yield _pad([order[i] for i in places], pad_id, device)
 
 
-def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, device: torch.device | str) -> MicroBatch:
-    width = max(sequences[i].tokens for i in rows)
-    ids_BT1 = torch.full((len(rows), width), pad_id)
-    mask_BT = torch.zeros(len(rows), width - 1, dtype=torch.bool)
-    real_BT1 = torch.zeros(len(rows), width, dtype=torch.bool)
-    engine_logprobs_BT = torch.zeros(len(rows), width - 1)
-    for place, i in enumerate(rows):
-        sequence = sequences[i]
+def cuts(lengths: Sequence[int], budget: int) -> Iterator[range]:
+    """Places of neighbours that, padded to the longest of them, are at most ``budget`` tokens (a longer one alone)."""
+    start = longest = 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length)
+        if i > start and (i + 1 - start) * longest > budget:
+            yield range(start, i)
+            start, longest = i, length
+    if lengths:
+        yield range(start, len(lengths))
+
+
+def _pad(sequences: Sequence[TrainingSequence], pad_id: int, device: torch.device | str) -> MicroBatch:
+    width = max(sequence.tokens for sequence in sequences)
+    ids_BT1 = torch.full((len(sequences), width), pad_id)
+    mask_BT = torch.zeros(len(sequences), width - 1, dtype=torch.bool)
+    real_BT1 = torch.zeros(len(sequences), width, dtype=torch.bool)
+    engine_logprobs_BT = torch.zeros(len(sequences), width - 1)
+    for place, sequence in enumerate(sequences):
         ids_BT1[place, : sequence.tokens] = torch.tensor(sequence.prompt_ids + sequence.response_ids)
         real_BT1[place, : sequence.tokens] = True
         response = slice(len(sequence.prompt_ids) - 1, sequence.tokens - 1)
@@ -137,9 +142,9 @@ def _pad(sequences: Sequence[TrainingSequence], rows: list[int], pad_id: int, de
         ids_BT1=ids_BT1.to(device),
         mask_BT=mask_BT.to(device),
         real_BT1=real_BT1.to(device),
-        kinds_B=tuple(sequences[i].kind for i in rows),
-        correct_B=torch.tensor([sequences[i].correct for i in rows], device=device),
-        advantages_B=torch.tensor([sequences[i].advantage for i in rows], device=device),
+        kinds_B=tuple(sequence.kind for sequence in sequences),
+        correct_B=torch.tensor([sequence.correct for sequence in sequences], device=device),
+        advantages_B=torch.tensor([sequence.advantage for sequence in sequences], device=device),
         engine_logprobs_BT=engine_logprobs_BT.to(device),
     )
 

@@ -1,13 +1,27 @@
-"""The CPU engine: seeds decide a sample, batching does not, log-probs are the model's own."""
+"""The transformers engine: seeds decide a sample, batching does not, log-probs are the model's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
-from reference_impl.rollout import GenerationRequest, fingerprint, load_engine, sample_seed
-from reference_impl.rollout.transformers_engine import TransformersEngine, nucleus, sample_tokens
+from reference_impl.rollout import (
+    Completion,
+    GenerationRequest,
+    fingerprint,
+    load_engine,
+    sample_seed,
+    transformers_engine,
+)
+from reference_impl.rollout.transformers_engine import (
+    TransformersEngine,
+    cache_bytes,
+    nucleus,
+    rows_at_once,
+    sample_tokens,
+)
 
 
 def engine_of(policy: Path, batch_size: int = 64) -> TransformersEngine:
@@ -44,6 +58,60 @@ def test_logprobs_are_the_models_own(tiny_policy: Path) -> None:
             logprobs = torch.log_softmax(model(ids).logits[0, len(request.prompt_ids) - 1 : -1], dim=-1)
         expected = logprobs.gather(-1, torch.tensor(completion.token_ids)[:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(completion.logprobs), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_logprobs_are_float32_of_the_models_logits(tiny_policy: Path) -> None:
+    """Keys and values from a cache round differently: 2^-9 of logits near 1. A bfloat16 softmax is wrong by 2^-6 here:
+
+    log-probs lie near -ln 400 = -6.0, where bfloat16 has steps of 2^-5.
+    """
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy, dtype=torch.bfloat16).eval()
+    engine, _ = load_engine("transformers", tiny_policy, dtype=torch.bfloat16)
+    requests = requests_of(tiny_policy)
+    for request, completion in zip(requests, engine.generate(requests, max_tokens=10), strict=True):
+        ids = torch.tensor([request.prompt_ids + completion.token_ids])
+        with torch.no_grad():
+            logits = model(ids).logits[0, len(request.prompt_ids) - 1 : -1]
+        expected = torch.log_softmax(logits.float(), dim=-1).gather(-1, torch.tensor(completion.token_ids)[:, None])
+        torch.testing.assert_close(torch.tensor(completion.logprobs), expected[:, 0], atol=4e-3, rtol=0)
+
+
+def test_gpu_batch_is_bounded_by_its_free_memory() -> None:
+    """Qwen2.5-1.5B in bfloat16: 2 * 28 layers * 2 heads * 128 * 2 bytes = 28,672 bytes a token.
+
+    60 GB free, half of it for sequences of 1,000 + 16,384 tokens of 0.498 GB: 60.
+    """
+    config = Qwen2Config(
+        vocab_size=8, hidden_size=1536, num_hidden_layers=28, num_attention_heads=12, num_key_value_heads=2
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    assert cache_bytes(model) == 28_672
+    sequence = 17_384 * cache_bytes(model)
+    assert rows_at_once(256, 60 * 10**9, sequence) == 60
+    assert rows_at_once(16, 60 * 10**9, sequence) == 16
+    assert rows_at_once(256, 10**6, sequence) == 1
+    assert rows_at_once(256, None, sequence) == 256
+
+
+def test_bounded_batches_give_the_same_samples(tiny_policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = requests_of(tiny_policy)
+    free = engine_of(tiny_policy).generate(requests, max_tokens=12)
+    engine = engine_of(tiny_policy)
+    batches: list[int] = []
+    longest = max(len(request.prompt_ids) for request in requests) + 12
+    # Half of it holds five sequences and a half.
+    monkeypatch.setattr(transformers_engine, "free_memory", lambda _: 11 * longest * cache_bytes(engine.model))
+    generate_batch = engine._generate_batch
+
+    def counted(batch: list[GenerationRequest], *rest: Any) -> list[Completion]:
+        batches.append(len(batch))
+        return generate_batch(batch, *rest)
+
+    monkeypatch.setattr(engine, "_generate_batch", counted)
+    bounded = engine.generate(requests, max_tokens=12)
+    assert batches == [5, 5, 2]
+    assert [c.token_ids for c in bounded] == [c.token_ids for c in free]
 
 
 def test_stop_token_ends_a_sequence_and_is_left_out_of_the_text(tiny_policy: Path) -> None:

@@ -2,8 +2,10 @@
 
     python -m reference_impl.benchmarks.logprob_memory [--tokens 4096] [--vocabulary 151936] [--dtype float32]
 
-Each way runs in a process of its own, on the CPU, forward and backward, on one long response of a one-layer Qwen2 with
-random weights. A third process measures what both need anyway: the libraries, the model and its gradients.
+Each way runs in a process of its own, forward and backward, on one long response of a one-layer Qwen2 with random
+weights. A third process measures what both need anyway: the libraries, the model and its gradients. On a GPU, where
+there is one, memory is what torch's tensors held there, and seconds are the clock's; else they are the process's
+resident memory and its CPU seconds.
 """
 
 import argparse
@@ -27,8 +29,9 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def measure(tokens: int, vocabulary: int, dtype: str, logits_budget: int) -> dict[str, float]:
-    """One forward and backward pass in this process: CPU seconds, peak resident bytes, and what they computed."""
+    """One forward and backward pass in this process: seconds, peak bytes, and what they computed."""
     torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     config = Qwen2Config(
         vocab_size=vocabulary,
         hidden_size=HIDDEN,
@@ -39,21 +42,37 @@ def measure(tokens: int, vocabulary: int, dtype: str, logits_budget: int) -> dic
         tie_word_embeddings=True,
     )
     model = Qwen2ForCausalLM(config).to(getattr(torch, dtype)).eval()
-    ids_BT1 = torch.randint(vocabulary, (1, tokens + 1))
-    mask_BT = torch.ones(1, tokens, dtype=torch.bool)
-    started = time.process_time()
+    model.to(device)
+    ids_BT1 = torch.randint(vocabulary, (1, tokens + 1)).to(device)
+    mask_BT = torch.ones(1, tokens, dtype=torch.bool, device=device)
+    started = seconds_used(device)
     logprobs_BT, entropy_BT, _ = token_logprobs(model, ids_BT1, ids_BT1 >= 0, mask_BT, 1.0, logits_budget)
     logprobs_BT.mean().backward()
-    seconds = time.process_time() - started
+    seconds = seconds_used(device) - started
     gradient = model.get_input_embeddings().weight.grad
     assert isinstance(gradient, torch.Tensor)
     return {
         "seconds": seconds,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES,
+        "peak_bytes": peak_bytes(device),
         "logprob": logprobs_BT.mean().item(),
         "entropy": entropy_BT.mean().item(),
         "gradient_norm": gradient.float().norm().item(),
     }
+
+
+def seconds_used(device: str) -> float:
+    """CPU seconds of this process; on a GPU, seconds on the clock once its work is done."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def peak_bytes(device: str) -> int:
+    """The most memory that this process has held: resident, or a GPU's that tensors used."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
+    return torch.cuda.max_memory_allocated()
 
 
 def measure_apart(tokens: int, vocabulary: int, dtype: str, logits_budget: int) -> dict[str, float] | None:
@@ -73,7 +92,7 @@ def table(results: dict[str, dict[str, float] | None]) -> str:
     alone = results[ALONE]
     assert alone is not None
     lines = [
-        "| log-probs | peak MiB | above the model | CPU s | mean log-prob | mean entropy | gradient norm |",
+        "| log-probs | peak MiB | above the model | seconds | mean log-prob | mean entropy | gradient norm |",
         "|---|---|---|---|---|---|---|",
     ]
     for way, found in results.items():

@@ -1,8 +1,8 @@
-"""The CPU's rollout engine: batched sampling with a `transformers` model.
+"""Batched sampling with a `transformers` model, on the CPU or on a GPU without vLLM.
 
 Requests are sorted by prompt length and cut into batches; a prompt that several requests share is prefilled once;
-sequences that end leave the batch. The randomness of a sequence comes from its own seed, so it does not depend on
-which batch it falls into.
+sequences that end leave the batch. The randomness of a sequence comes from its own seed, on the CPU, so it depends
+neither on the device nor on which batch it falls into.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,10 @@ from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTraine
 
 from reference_impl.models import load_model
 from reference_impl.rollout.engine import Completion, GenerationRequest, fingerprint
+
+CACHE_SHARE = 0.5
+"""Of a GPU's free memory, for a batch's keys and values at their longest. The other half is for what comes and goes: a
+layer's keys and values copied when they grow, and repeated where several heads share them; logits and their sums."""
 
 
 class TransformersEngine:
@@ -30,7 +34,7 @@ class TransformersEngine:
         self.batch_size = batch_size
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
         stops = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
-        self.stop_ids = torch.tensor(sorted({i for i in stops if i is not None}), device=model.device)
+        self.stop_ids = torch.tensor(sorted({i for i in stops if i is not None}), dtype=torch.long, device=model.device)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
@@ -62,8 +66,10 @@ class TransformersEngine:
             )
         order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), requests[i].prompt_ids))
         completions: dict[int, Completion] = {}
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
+        longest = max((len(request.prompt_ids) for request in requests), default=0) + max_tokens
+        rows = rows_at_once(self.batch_size, free_memory(self.model.device), longest * cache_bytes(self.model))
+        for start in range(0, len(order), rows):
+            chunk = order[start : start + rows]
             batch = self._generate_batch([requests[i] for i in chunk], max_tokens, temperature, top_p)
             completions.update(zip(chunk, batch, strict=True))
         return [completions[i] for i in range(len(requests))]
@@ -96,7 +102,11 @@ class TransformersEngine:
         return [self._completion(*item) for item in zip(tokens, logprobs, strict=True)]
 
     def sleep(self) -> None:
-        """Nothing to free: keys and values of a batch go with it."""
+        """Give memory that torch keeps for the next batch back to the GPU: the update needs it in other sizes.
+
+        A second copy of the policy's weights, those sampled from, stays.
+        """
+        torch.cuda.empty_cache()  # does nothing where no GPU was used
 
     def restart(self) -> None:
         """Nothing to start: this engine is a model in this process, and what ends it ends the process."""
@@ -145,6 +155,29 @@ class TransformersEngine:
         stopped = token_ids[-1] in self.stop_ids.tolist()
         text = str(self.tokenizer.decode(token_ids[:-1] if stopped else token_ids, skip_special_tokens=False))
         return Completion(tuple(token_ids), text, tuple(logprobs), truncated=not stopped)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes free on a GPU, those among them that torch keeps unused; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def cache_bytes(model: PreTrainedModel) -> int:
+    """Bytes of one token's keys and values in all layers."""
+    config = model.config
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * head_size * model.dtype.itemsize)
+
+
+def rows_at_once(batch_size: int, free: int | None, sequence_bytes: int) -> int:
+    """Sequences of a batch: at most ``batch_size``, as many as `CACHE_SHARE` of the free bytes holds, at least one."""
+    if free is None:
+        return batch_size
+    return max(1, min(batch_size, int(free * CACHE_SHARE) // sequence_bytes))
 
 
 def sample_tokens(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
