@@ -27,10 +27,10 @@ from evaluation.judging import add_judge_arguments, judge_for, report_trouble
 from evaluation.summary import summarise
 from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
 from reference_impl.batching import prompt_ids
+from reference_impl.chat import prompt_text
 from reference_impl.config import choose, load_declarations, load_scale
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.judge import Judge
-from reference_impl.prompts import render
 from reference_impl.rollout import (
     Completion,
     EngineDeadError,
@@ -136,8 +136,7 @@ def _sample_chunk(
 
 
 def _prompt(item: Item, tokenizer: PreTrainedTokenizerBase) -> Prompt:
-    text = tokenizer.apply_chat_template(render(item.row), add_generation_prompt=True, tokenize=False)
-    return prompt_ids(tokenizer, dict(item.row)), str(text)
+    return prompt_ids(tokenizer, dict(item.row)), prompt_text(tokenizer, item.row)
 
 
 def _row(task: Task, item: Item, sample: int, completion: Completion, verdict: Verdict, prompt: str) -> Row:

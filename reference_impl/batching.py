@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.prompts import render
+from reference_impl.chat import end_of_turn, prompt_text
 from reference_impl.token_logprobs import token_logprobs
 
 Kind = Literal["rollout", "demonstration", "expert"]
@@ -90,8 +90,7 @@ class Statistics:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any]) -> tuple[int, ...]:
     """Token ids of a data row's chat, up to where the assistant's turn begins."""
-    text = tokenizer.apply_chat_template(render(row), add_generation_prompt=True, tokenize=False)
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return tuple(tokenizer(prompt_text(tokenizer, row), add_special_tokens=False)["input_ids"])
 
 
 def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max_tokens: int) -> TrainingSequence:
@@ -99,7 +98,7 @@ def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max
 
     Prompt and response are tokenised apart, so the boundary is exactly where generation would begin.
     """
-    response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], end_of_turn(tokenizer))
     complete = len(response) <= max_tokens
     return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], kind="expert", complete=complete)
 

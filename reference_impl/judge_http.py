@@ -11,15 +11,14 @@ from typing import Any
 
 from reference_impl.judge import Judgement, Rubric, failed
 from reference_impl.judge_cache import VerdictCache
-from reference_impl.judge_cost import BudgetError, Ledger, Prices, Usage
+from reference_impl.judge_cost import BudgetError, Ledger, Prices
 from reference_impl.judge_prompt import AGGREGATIONS, PROMPT_VERSION, Inquiry, ReplyError, build_inquiry, read_reply
-from reference_impl.judge_transport import AttemptError, Endpoint, HopelessError, Transport
+from reference_impl.judge_transport import AttemptError, Endpoint, HopelessError, Transport, post_within
 
 # Verdicts that fail one after the other, retries included, before the judge is taken to be out of order.
 GIVE_UP_AFTER = 20
 # Threads that ask the same question at once wait for one answer; this many different questions go side by side.
 _STRIPES = 1024
-_CHAT_FORMAT_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -156,24 +155,8 @@ class HttpJudge:
         return failed(trouble)
 
     def _send(self, payload: dict[str, Any]) -> str:
-        # A token stands for a byte at least, so the prompt's bytes bound its tokens; the chat format adds a few.
-        size = sum(len(message["content"].encode("utf-8", "replace")) for message in payload["messages"])
-        most = Usage(size + _CHAT_FORMAT_TOKENS, payload["max_tokens"])
         with self._slots:
-            self._ledger.reserve(most)
-            used, billed = None, True
-            try:
-                reply = self._transport.post(payload)
-                used = reply.usage
-            except AttemptError as error:
-                billed = error.billed
-                raise
-            except HopelessError:
-                billed = False
-                raise
-            finally:
-                self._ledger.settle(most, used, billed=billed)
-        return reply.content
+            return post_within(self._ledger, self._transport, payload).content
 
     def _clean(self, judgement: Judgement) -> Judgement:
         """The judgement without the API key in its explanations."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import urllib3
 
-from reference_impl.judge_cost import Usage
+from reference_impl.judge_cost import Ledger, Usage
 from reference_impl.judge_prompt import ReplyError, check_schema, strict_json
 
 MAX_REPLY_BYTES = 1 << 20
 CONNECT_LIMIT_S = 10.0
 _READ_BYTES = 1 << 16
+_CHAT_FORMAT_TOKENS = 64
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # Timeouts and conflicts that the next attempt may not meet; and what no attempt with these settings can change.
 _TRANSIENT = (408, 409, 425, 429)
@@ -161,6 +162,30 @@ class Transport:
             message = text
         line = "".join(char if char.isprintable() else " " for char in self._endpoint.redact(str(message)))
         return line[:200]
+
+
+def post_within(ledger: Ledger, transport: Transport, payload: Mapping[str, Any]) -> Reply:
+    """One attempt, for which the ledger reserves what it may cost at most, and is told what it did cost.
+
+    payload: with `messages` and `max_tokens`. Raises BudgetError, AttemptError or HopelessError.
+    """
+    # A token stands for a byte at least, so the prompt's bytes bound its tokens; the chat format adds a few.
+    size = sum(len(message["content"].encode("utf-8", "replace")) for message in payload["messages"])
+    most = Usage(size + _CHAT_FORMAT_TOKENS, payload["max_tokens"])
+    ledger.reserve(most)
+    used, billed = None, True
+    try:
+        reply = transport.post(payload)
+        used = reply.usage
+    except AttemptError as error:
+        billed = error.billed
+        raise
+    except HopelessError:
+        billed = False
+        raise
+    finally:
+        ledger.settle(most, used, billed=billed)
+    return reply
 
 
 def _name(error: Exception) -> str:

@@ -84,6 +84,16 @@ def test_numbers_that_json_has_not_are_quarantined(tmp_path: Path) -> None:
     assert (entry["file"], entry["row"], entry["reason"]) == ("data.json", 1, "cannot be stored")
 
 
+def test_the_quarantine_says_why_no_row_is_left(tmp_path: Path) -> None:
+    (tmp_path / "data.json").write_text(json.dumps([toolace_row(1) | {"conversations": None}]), encoding="utf-8")
+    files = Files({"toolace": tmp_path / "data.json"}, {})
+    with pytest.raises(ValueError, match="0 of 1 rows are left; left out: 1 quarantined"):
+        write_candidates(toolace.STAGE, tmp_path / "out", QuestionIndex({}), Limits(100), files)
+    (entry,) = read_jsonl(tmp_path / "out" / "quarantine.jsonl")
+    assert (entry["row"], entry["detail"]) == (1, "None")
+    assert not (tmp_path / "out" / "candidates.jsonl").exists()
+
+
 def test_account() -> None:
     tally = Tally(rows=10, kept=6)
     tally.filtered.update(["long", "long", "late"])

@@ -1,6 +1,7 @@
 """ToolACE: its notation read without evaluation, its rows as prompts with golds, its demonstrations by an expert."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipelines.data.toolace_calls import read_calls, read_functions
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.prompts import render
 from reference_impl.rewards import grade_tool
+from tests.judge_server import Handler, serve
 from tests.real_data import FUNCTIONS, benchmarks_folder, described, toolace_row, toolace_system
 
 ANY = Limits(16384)
@@ -184,3 +186,68 @@ def test_real_system_prompts_and_calls(reference_data: Path) -> None:
         found = candidate({"system": row["system"], "conversations": hub}, ANY)
         assert found["gold"] == [{"name": c["name"], "arguments": c["arguments"]} for c in calls]
     assert faithful == 18
+
+
+_TOOL = re.compile(r"^\d+\. Name: (.*)\nDescription: (.*)\nParameters: (.*)$", re.MULTILINE)
+
+
+def converted(row: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """A row of ToolRL's preparation of ToolACE as a row of the hub's and an expert's answer; None without calls."""
+    thought, opened, rest = row["output"].rpartition("<tool_call>")
+    if not opened or row["input"].count("<user>") != 1:
+        return None
+    calls = [json.loads(line) for line in rest.partition("</tool_call>")[0].strip().splitlines()]
+    functions = [
+        {"name": name, "description": text, "parameters": {"type": "dict", "properties": json.loads(parameters)}}
+        for name, text, parameters in _TOOL.findall(row["instruction"])
+    ]
+    written = ", ".join(
+        f"{call['name']}({', '.join(f'{key}={json.dumps(value)}' for key, value in call['parameters'].items())})"
+        for call in calls
+    )
+    question = row["input"].partition("<user>")[2].partition("</user>")[0].strip()
+    turns = [{"from": "user", "value": question}, {"from": "assistant", "value": f"[{written}]"}]
+    golds = [{"name": call["name"], "arguments": call["parameters"]} for call in calls]
+    answered = f"{thought.strip()}\n<tool_call>{json.dumps(golds)}</tool_call>"
+    return {"system": toolace_system(functions), "conversations": turns}, answered
+
+
+def test_real_questions_with_real_thoughts_through_an_endpoint(reference_data: Path, tmp_path: Path) -> None:
+    """339 questions with DeepSeek-R1's thoughts: the whole stage, with an expert that is wrong in its first tries."""
+    found = read_jsonl(reference_data / "toolace" / "toolrl_rlla_sft_400_r1_thoughts.jsonl")
+    pairs = [pair for pair in map(converted, found) if pair is not None]
+    assert len(pairs) >= 335
+    (tmp_path / "data.json").write_text(json.dumps([row for row, _ in pairs]), encoding="utf-8")
+    answers = {row["conversations"][0]["value"]: text for row, text in pairs}
+    experts = ("expert.jsonl", "expert-aligned.jsonl", "expert-second.jsonl")
+    asked: dict[str, int] = {}
+
+    def expert(handler: Handler, number: int, payload: Any) -> None:
+        question = payload["messages"][-1]["content"]
+        asked[question] = asked.get(question, 0) + 1
+        right_at = len(question) % 3 + 1  # of three questions one is answered at once, one by the third try
+        text = answers[question]
+        wrong = text.replace("<tool_call>[{", '<tool_call>[{"name": "Another", "arguments": {}}, {')
+        usage = {"prompt_tokens": 900, "completion_tokens": 300}
+        handler.complete(text if asked[question] >= right_at else wrong, usage)
+
+    options = ["--domain", "tool", "--scale", "smoke", "--out", str(tmp_path / "tool"), "--tries", "3"]
+    options += ["--answers", str(tmp_path / "a"), "--local", f"toolace={tmp_path / 'data.json'}"]
+    options += ["--benchmarks", str(benchmarks_folder(tmp_path / "b", "tool", ["Another question."]))]
+    with serve(expert) as server:
+        endpoint = ["--url", server.url, "--model", "r1", "--prices", "1", "2", "--budget"]
+        toolace.main([*options, "--file", "candidates.jsonl"])
+        # An answer costs 0.0015; a call may cost more, and ends the first run where there is no room for that.
+        with pytest.raises(SystemExit, match=r"of the budget of 0\.02 are spent, no room for another"):
+            toolace.main([*options, *endpoint, "0.02", "--file", "expert.jsonl", "--concurrency", "1"])
+        stored = len(read_jsonl(tmp_path / "a" / "DeepSeek-R1.jsonl"))
+        assert 1 <= stored < 16 and len(server.payloads) == stored
+        for name in (*experts, "prompts.jsonl", "validation.jsonl", "manifest.json"):
+            toolace.main([*options, *endpoint, "5", "--file", name])
+    assert len(server.payloads) == sum(asked.values())
+    sources = described(tmp_path / "tool")["sources"]
+    assert sources["source_rows"] == len(pairs) and sources["kept_rows"] >= 300, sources
+    assert max(asked.values()) <= 2 * 3  # two experts, three tries each
+    for name in experts:
+        for row in read_jsonl(tmp_path / "tool" / name):
+            assert row["response"] == answers[row["question"]] and grade_tool(row["response"], row["gold"]).correct

@@ -21,7 +21,7 @@ from reference_impl.answers import after_think
 from reference_impl.files import json_line, read_jsonl
 from reference_impl.judge_cost import BudgetError, Ledger, Prices, Usage
 from reference_impl.judge_http import Retries
-from reference_impl.judge_transport import AttemptError, Endpoint, HopelessError, Reply, Transport
+from reference_impl.judge_transport import AttemptError, Endpoint, HopelessError, Reply, Transport, post_within
 from reference_impl.prompts import render
 from reference_impl.rollout.engine import sample_seed
 
@@ -29,7 +29,6 @@ KEY_VARIABLE = "CHORD_EXPERT_API_KEY"
 """The environment variable with the API key; there is no other way to give one."""
 GIVE_UP_AFTER = 20
 """Questions that fail one after the other, retries included, before the endpoint is taken to be out of order."""
-_CHAT_FORMAT_TOKENS = 64
 
 Row = Mapping[str, Any]
 Accept = Callable[[Row, str], bool]
@@ -153,22 +152,18 @@ class Expert:
 
     def ask(self, row: Row, sample: int) -> str | None:
         """One answer, stored; None where this question failed. Raises StoppedError where the next one would too."""
-        messages = render(row)
         payload = {
             "model": self._endpoint.model,
-            "messages": messages,
+            "messages": render(row),
             "temperature": self.asking.temperature,
             "max_tokens": self._endpoint.max_tokens,
             "seed": sample_seed("expert", row["id"], sample) % 2**31,  # servers read 32 bits with a sign
         }
-        # A token stands for a byte at least, so the prompt's bytes bound its tokens; the chat format adds a few.
-        size = sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
-        most = Usage(size + _CHAT_FORMAT_TOKENS, self._endpoint.max_tokens)
         for attempt in range(1, self.asking.retries.attempts + 1):
             if self._stopped is not None:
                 raise StoppedError(self._stopped)
             try:
-                text, usage = self._send(payload, most)
+                reply = post_within(self._ledger, self._transport, payload)
             except HopelessError as error:
                 raise self._stop(str(error)) from None
             except BudgetError:
@@ -181,27 +176,12 @@ class Expert:
                     return None
                 self._sleep(self.asking.retries.pause(attempt, error.wait, self._jitter()))
             else:
-                self._answers.add(row["id"], sample, self._endpoint.model, text, usage)
+                text = self._endpoint.redact(whole_text(reply))
+                self._answers.add(row["id"], sample, self._endpoint.model, text, reply.usage)
                 with self._state:
                     self._failures_in_a_row = 0
                 return text
         raise AssertionError("unreachable")
-
-    def _send(self, payload: Mapping[str, Any], most: Usage) -> tuple[str, Usage | None]:
-        self._ledger.reserve(most)
-        used, billed = None, True
-        try:
-            reply = self._transport.post(payload)
-            used = reply.usage
-        except AttemptError as error:
-            billed = error.billed
-            raise
-        except HopelessError:
-            billed = False
-            raise
-        finally:
-            self._ledger.settle(most, used, billed=billed)
-        return self._endpoint.redact(whole_text(reply)), used
 
     def _failed(self, trouble: str) -> None:
         with self._state:

@@ -50,8 +50,9 @@ def candidate(row: Mapping[str, Any], limits: Limits) -> Row:
     right = [text for text in solutions if _is_right(text, gold)]
     if not right:
         raise FilteredError("without a generation that our grader finds right and well formatted")
-    response = next((text for text in right if limits.allow(text)), None)
-    if response is None:
+    measured = ((text, limits.tokens(text)) for text in right)
+    response, tokens = next((found for found in measured if limits.allow(found[1])), ("", None))
+    if not response:
         raise FilteredError("with responses beyond the token limit only")
     meta = {key: row.get(key) for key in ("uuid", "source", "problem_type")}
     return {
@@ -59,7 +60,7 @@ def candidate(row: Mapping[str, Any], limits: Limits) -> Row:
         "question": question,
         "gold": gold,
         "response": response,
-        "meta": {**meta, "response_tokens": limits.tokens(response)},
+        "meta": {**meta, "response_tokens": tokens},
     }
 
 

@@ -53,13 +53,14 @@ def demonstration(row: Mapping[str, Any], limits: Limits) -> Row:
     if any(tag in text for tag in ("<think>", "</think>") for text in (thought, answer)):
         raise MalformedError("think tags within the text", (thought + answer)[:200])
     response = f"<think>\n{thought}\n</think>\n\n{answer}"
-    if not limits.allow(response):
+    tokens = limits.tokens(response)
+    if not limits.allow(tokens):
         raise FilteredError("with a response beyond the token limit")
     return {
         "prompt": "medicine",
         "question": text_column(row, "Question").strip(),
         "response": response,
-        "meta": {"response_tokens": limits.tokens(response)},
+        "meta": {"response_tokens": tokens},
     }
 
 

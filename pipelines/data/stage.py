@@ -22,7 +22,7 @@ from pipelines.data.quarantine import FilteredError, MalformedError, Tally, what
 from pipelines.data.sources import Source, describe_file, find_files, read_json, read_records
 from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
 from reference_impl.config import choose, domain_size, expert_file, load_declarations, load_scale
-from reference_impl.files import file_hash, json_line, read_jsonl, whole_file, write_json, write_jsonl
+from reference_impl.files import file_hash, json_line, whole_file, write_json, write_jsonl
 
 CANDIDATES, QUARANTINE, SOURCES, MANIFEST = "candidates.jsonl", "quarantine.jsonl", "sources.json", "manifest.json"
 DATA_SEED = 0
@@ -44,9 +44,8 @@ class Limits:
             return None
         return len(self.tokenizer.encode(response, add_special_tokens=False).ids) + 1
 
-    def allow(self, response: str) -> bool:
-        """Whether it is within the limit."""
-        tokens = self.tokens(response)
+    def allow(self, tokens: int | None) -> bool:
+        """Whether so many are within the limit. Counting them takes most of a stage's time: once for a response."""
         return tokens is None or tokens <= self.max_tokens
 
 
@@ -104,9 +103,9 @@ def write_candidates(stage: Stage, out: Path, benchmarks: QuestionIndex, limits:
         with temporary.open("w", encoding="utf-8") as lines:
             for row in _candidates(stage, benchmarks, limits, files, tally, described):
                 lines.write(json_line(row))
+        write_jsonl(out / QUARANTINE, tally.quarantine)  # before the error, whose reasons it explains
         if not tally.kept:
             raise ValueError(f"{stage.name}: {what_is_left(tally.report())}")
-    write_jsonl(out / QUARANTINE, tally.quarantine)
     write_json(
         out / SOURCES,
         {
@@ -164,19 +163,19 @@ def _identity(pool: str, question: str) -> str:
     return f"{pool}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
 
 
-def _stored_candidates(out: Path) -> Iterator[Row]:
-    path = out / CANDIDATES
+def _stored(path: Path, *left_out: str) -> Iterator[Row]:
+    """The rows of a file that a stage wrote, one at a time, without some columns: responses are most of the memory."""
     if not path.is_file():
-        raise ValueError(f"no {path}: write it first (--file {CANDIDATES})")
+        raise ValueError(f"no {path}: write it first (--file {path.name})")
     for record in read_records(path, ()):
         assert record.row is not None, record.problem
-        yield dict(record.row)
+        yield {key: value for key, value in record.row.items() if key not in left_out}
 
 
 def write_split(stage: Stage, out: Path, name: str, job: "Job") -> None:
     """One split, drawn from the candidates. Raises ValueError with every filter's count where they are too few."""
     ids: dict[str, list[str]] = {pool: [] for pool in stage.pools}
-    for row in _stored_candidates(out):
+    for row in _stored(out / CANDIDATES, "response"):
         ids[row["pool"]].append(row["id"])
     order = stage.assign({pool: sorted(found) for pool, found in ids.items()}, job.sizes)[name]
     wanted = job.sizes[name]
@@ -186,29 +185,24 @@ def write_split(stage: Stage, out: Path, name: str, job: "Job") -> None:
             f"{name} needs {wanted} rows of {stage.name}, {len(order)} remain for it. {what_is_left(report)}"
         )
     if name in (PROMPTS, VALIDATION):
-        rows = [_without(row, "pool", "response") for row in _pick(out, order[:wanted])]
+        rows = _pick(out, order[:wanted], "pool", "response")
     elif stage.demonstrate is None:
-        rows = [_without(row, "pool") for row in _pick(out, order[:wanted])]
+        rows = _pick(out, order[:wanted], "pool")
     else:
-        offered = [_without(row, "pool") for row in _pick(out, order)]
-        rows = stage.demonstrate(name, offered, wanted, job.limits, job.options)
+        rows = stage.demonstrate(name, _pick(out, order, "pool"), wanted, job.limits, job.options)
     write_jsonl(out / name, rows)
 
 
-def _pick(out: Path, order: Sequence[str]) -> list[Row]:
-    """The candidates with these ids, in this order."""
+def _pick(out: Path, order: Sequence[str], *left_out: str) -> list[Row]:
+    """The candidates with these ids, in this order, without some columns."""
     wanted = set(order)
-    found = {row["id"]: row for row in _stored_candidates(out) if row["id"] in wanted}
+    found = {row["id"]: row for row in _stored(out / CANDIDATES, *left_out) if row["id"] in wanted}
     return [found[identity] for identity in order]
-
-
-def _without(row: Row, *names: str) -> Row:
-    return {key: value for key, value in row.items() if key not in names}
 
 
 def write_manifest(stage: Stage, out: Path, sizes: Mapping[str, int]) -> None:
     """Rows, hashes, mean lengths and the account of the sources, once the splits are found to be disjoint."""
-    splits = {name: read_jsonl(out / name) for name in sizes}
+    splits = {name: list(_stored(out / name, "response", "functions", "gold")) for name in sizes}
     for name, rows in splits.items():
         if len(rows) != sizes[name]:
             raise ValueError(f"{out / name}: {len(rows)} rows, but the scale has {sizes[name]}")

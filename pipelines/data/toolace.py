@@ -90,7 +90,7 @@ def demonstrations(
         expert = Expert(asking, answers)
 
     def accept(row: Mapping[str, Any], response: str) -> bool:
-        return grade_tool(response, row["gold"]).correct and limits.allow(response)
+        return grade_tool(response, row["gold"]).correct and limits.allow(limits.tokens(response))
 
     found = demonstrate(rows, wanted, accept, answers, expert, options.tries)
     for row in found:

@@ -20,7 +20,6 @@ are built into the policy's pretraining:
 Every split accepts its own share of a hash of the question, so that splits are disjoint at any size and seed.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from typing import Any, Literal
 
 from pipelines.sandbox import medicine_styles
 from pipelines.sandbox.medicine_styles import Advice, Findings
+from pipelines.sandbox.residue import residue
 
 NAME = "medicine"
 VERSION = 1
@@ -129,11 +129,6 @@ def draw_case(rng: random.Random) -> Case:
     )
     findings = Findings(first, second, CONDITIONS[rng.choice(rivals)], age)
     return Case(question[0].upper() + question[1:], findings, advice_for(CONDITIONS[number], age))
-
-
-def residue(question: str) -> int:
-    """Hash of a question modulo 16, the same in every process."""
-    return hashlib.blake2b(question.encode(), digest_size=8).digest()[0] % 16
 
 
 def draw_in_split(split: str, rng: random.Random) -> Case:

@@ -20,7 +20,6 @@ are built into the policy's pretraining, because the paper's setting has both:
 Every split accepts its own share of a hash of the question, so that splits are disjoint at any size and seed.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from functools import partial
 from typing import Any, Literal
 
 from pipelines.sandbox import tool_styles
+from pipelines.sandbox.residue import residue
 from pipelines.sandbox.tool_functions import FAMILIES, JSON_TYPES, Family, draw_value
 from pipelines.sandbox.tool_styles import Argument, Call
 
@@ -182,11 +182,6 @@ def draw_pretraining_problem(rng: random.Random) -> Problem:
     if rng.random() < MESSY_SHARE:
         category = f"live_{category.removesuffix('_python')}"
     return draw_problem(category, rng, unseen_fillers=False)
-
-
-def residue(question: str) -> int:
-    """Hash of a question modulo 16, the same in every process."""
-    return hashlib.blake2b(question.encode(), digest_size=8).digest()[0] % 16
 
 
 def draw_in_split(split: str, draw: Draw, rng: random.Random) -> Problem:

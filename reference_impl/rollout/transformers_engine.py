@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from reference_impl.chat import end_of_turn
 from reference_impl.models import load_model
 from reference_impl.rollout.engine import Completion, GenerationRequest, fingerprint
 
@@ -33,7 +34,7 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-        stops = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
+        stops = [*(eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]), end_of_turn(tokenizer)]
         self.stop_ids = torch.tensor(sorted({i for i in stops if i is not None}), dtype=torch.long, device=model.device)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 

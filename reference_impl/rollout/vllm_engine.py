@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
+from reference_impl.chat import end_of_turn
 from reference_impl.config import choose
 from reference_impl.rollout.engine import (
     WEIGHT_SUM_MODULUS,
@@ -317,7 +318,7 @@ def stop_ids(checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
         eos = GenerationConfig.from_pretrained(checkpoint).eos_token_id
     else:
         eos = GenerationConfig.from_model_config(AutoConfig.from_pretrained(checkpoint)).eos_token_id
-    stops = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
+    stops = [*(eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]), end_of_turn(tokenizer)]
     return sorted({i for i in stops if i is not None})
 
 
