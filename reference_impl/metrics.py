@@ -1,11 +1,11 @@
-"""One line a step: to a JSON-lines file, to TensorBoard and to the terminal."""
+"""One line a step: to a JSON-lines file, to TensorBoard, to the terminal, and to further boards where asked."""
 
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -30,15 +30,44 @@ def truncate_after(path: Path, step: int) -> None:
     path.write_bytes(b"".join(kept))
 
 
-class StepLog:
-    """Writes ``metrics.jsonl`` (reproducible bit for bit), ``timings.jsonl`` (not), TensorBoard and progress lines."""
+class Board(Protocol):
+    """Where curves are drawn."""
 
-    def __init__(self, folder: Path, name: str, steps: int, start: int) -> None:
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Points of a step, by name (``train/loss``)."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        ...
+
+
+class TensorBoard:
+    """Event files in a folder; what an interrupted run drew after ``start`` is hidden."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=start + 1)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class StepLog:
+    """Writes ``metrics.jsonl`` (reproducible bit for bit), ``timings.jsonl`` (not), progress lines and boards:
+
+    TensorBoard, and those given.
+    """
+
+    def __init__(self, folder: Path, name: str, steps: int, start: int, boards: Sequence[Board] = ()) -> None:
         self.folder = folder
         self.name = name
         self.steps = steps
         self.start = start
-        self.board = SummaryWriter(str(folder / "tb"), purge_step=start + 1)
+        self.boards: list[Board] = [TensorBoard(folder / "tb", start), *boards]
         self.started = time.monotonic()
         self.printed = 0.0
         for file in ("metrics.jsonl", "timings.jsonl", "validation.jsonl"):
@@ -50,9 +79,10 @@ class StepLog:
         assert isinstance(step, int)
         self._append("metrics", metrics)
         self._append("timings", {"step": step, **timings})
-        for key, value in {**metrics, **timings}.items():
-            if value is not None and key != "step":
-                self.board.add_scalar(f"train/{key}", value, step)
+        values = {**metrics, **timings}
+        self._draw(
+            step, {f"train/{key}": value for key, value in values.items() if value is not None and key != "step"}
+        )
         now = time.monotonic()
         if now - self.printed >= SECONDS_BETWEEN_LINES or step == self.steps:
             self.printed = now
@@ -61,11 +91,16 @@ class StepLog:
     def validation(self, record: dict[str, Any]) -> None:
         """Record one look at the validation set."""
         self._append("validation", record)
-        for key in ("accuracy", "score", "response_length"):
-            self.board.add_scalar(f"validation/{key}", record[key], record["step"])
+        shown = ("accuracy", "score", "response_length")
+        self._draw(record["step"], {f"validation/{key}": record[key] for key in shown})
 
     def close(self) -> None:
-        self.board.close()
+        for board in self.boards:
+            board.close()
+
+    def _draw(self, step: int, values: Mapping[str, float]) -> None:
+        for board in self.boards:
+            board.add(step, values)
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:

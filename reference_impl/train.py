@@ -33,6 +33,7 @@ from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import EngineDeadError, load_engine
 from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.trainer import Data, Trainer
+from reference_impl.wandb_board import check_boards
 
 ROW_KEYS = {
     "prompts": ("id", "prompt", "question", "gold"),
@@ -82,6 +83,7 @@ def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]
 def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tuple[Trainer, dict[str, Any]]:
     """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
     build_objective(config)
+    check_boards()
     data = load_data(data_folder, config)
     hashes = input_hashes(policy, data_folder, config.expert)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()

@@ -49,6 +49,7 @@ from reference_impl.step_loss import (
 )
 from reference_impl.strategy import Strategy
 from reference_impl.validation import Validator
+from reference_impl.wandb_board import asked_boards
 
 T = TypeVar("T")
 
@@ -112,7 +113,9 @@ class Trainer:
         self.started = time.monotonic() - self.progress.seconds
         self.log: StepLog | None = None
         if rank() == 0:
-            self.log = StepLog(folder, f"{config.domain}/{config.method}", config.steps, self.progress.step)
+            name = f"{config.domain}/{config.method}"
+            boards = asked_boards(folder, name, identity, config.to_dict())
+            self.log = StepLog(folder, name, config.steps, self.progress.step, boards)
 
     def train(self) -> Progress:
         """Run to the end; returns the final progress with the best validation record."""

@@ -75,9 +75,11 @@ def test_requirements_are_what_the_code_imports() -> None:
     roots = {module.split(".")[0] for path in sources(*PACKAGES) for module in imported(path)}
     external = roots - set(sys.stdlib_module_names) - set(PACKAGES)
     needed = {DISTRIBUTIONS.get(module, module) for module in external} | {"snakemake"} | INDIRECT
-    # The engines of GPUs: what a laptop runs imports neither.
-    assert needed - {"deepspeed", "vllm"} == set(pins("torch.txt") | pins("base.txt"))
-    assert needed <= set(pins("gpu.txt")) | INDIRECT
+    # The engines of GPUs, and other people's tools: what a laptop runs imports none of them.
+    engines, tools = {"deepspeed", "vllm"}, {"datasets", "trl", "wandb"}
+    assert needed - engines - tools == set(pins("torch.txt") | pins("base.txt"))
+    assert needed - tools <= set(pins("gpu.txt")) | INDIRECT
+    assert tools - {"datasets"} <= set(pins("dev.txt")), "datasets comes with trl"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
