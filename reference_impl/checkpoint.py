@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reference_impl.distributed import barrier, rank
+from reference_impl.distributed import barrier, rank, require_same
 from reference_impl.files import replace_folder
 from reference_impl.strategy import TORCH_LAYOUT, Strategy
 
@@ -49,14 +49,18 @@ def load_state(folder: Path, strategy: Strategy, identity: str) -> Progress | No
 
     ``identity`` names configuration, starting policy and data. A state of another identity is left behind with one line
     on standard error: continuing would mix two runs. Raises ValueError where another strategy, or another number of
-    processes, saved it: its parts fit no other.
+    processes, saved it: its parts fit no other; and where not all ranks see the same state.
     """
     if rank() == 0 and not folder.is_dir() and folder.with_name(folder.name + ".old").is_dir():
         folder.with_name(folder.name + ".old").rename(folder)  # the crash hit between two renames
     barrier()
-    if not (folder / "progress.json").is_file():
+    file = folder / "progress.json"
+    text = file.read_text() if file.is_file() else ""
+    # Ranks that see another state, or none, would not wait for each other where they go on.
+    require_same(f"{file} (all machines must see the same run folder)", text)
+    if not text:
         return None
-    record = json.loads((folder / "progress.json").read_text())
+    record = json.loads(text)
     if record.pop("identity") != identity:
         if rank() == 0:
             print(f"{folder} is of another configuration, policy or data: starting anew", file=sys.stderr)

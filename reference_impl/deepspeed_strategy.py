@@ -10,7 +10,7 @@ backward pass talks to the other ranks, in ZeRO-3 each forward pass too: all ran
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from reference_impl import distributed
 from reference_impl.config import RunConfig, StrategyChoice
 from reference_impl.models import load_model
+from reference_impl.strategy import SHARD_SIZE
 
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")  # read when deepspeed is imported
@@ -31,20 +32,27 @@ from deepspeed.ops import __compatible_ops__ as compatible_ops
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BUCKET = 50_000_000
 """Elements that are reduced or gathered at once: 200 MB in float32."""
+LAUNCHERS_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TAG = "weights"
 """Name of the folder that DeepSpeed makes for its files in a saved state."""
 
 
 def join_processes() -> None:
-    """Join the other processes of this launch, and take this one's GPU. Raises ValueError without a launcher."""
-    missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
+    """Join the other processes of this launch, and take this one's GPU.
+
+    Raises ValueError without a launcher, or where it started more processes than the machine shows GPUs.
+    """
+    missing = [name for name in LAUNCHERS_VARIABLES if name not in os.environ]
     if missing:
         raise ValueError(
             f"strategy deepspeed without {', '.join(missing)} in the environment: start it with torchrun or deepspeed"
         )
     deepspeed.utils.logger.setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if place >= gpus:
+            raise ValueError(f"LOCAL_RANK {place}: this machine shows {gpus} GPUs, and every process needs its own")
+        torch.cuda.set_device(place)
     else:
         # Shared-memory collectives for CPUs, which DeepSpeed would compile for a minute with a compiler of its own.
         compatible_ops["deepspeed_shm_comm"] = False
@@ -76,6 +84,7 @@ def deepspeed_config(choice: StrategyChoice, max_grad_norm: float, hidden_size: 
         "bf16": {"enabled": choice.precision == "bf16", "check_grad_overflow": True},
         # Sums of many micro-batches would lose the small ones in bfloat16; without ZeRO DeepSpeed has no choice.
         "data_types": {"grad_accum_dtype": "fp32" if choice.zero_stage else choice.precision},
+        "communication_data_type": "fp32",  # the same for the sum over ranks
         "zero_optimization": zero,
         # torch's AdamW: the same update as without DeepSpeed, and nothing to compile.
         "zero_allow_untested_optimizer": True,
@@ -108,6 +117,11 @@ class EngineModel:
 
     def __init__(self, engine: deepspeed.DeepSpeedEngine) -> None:
         self._engine = engine
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs belong; the parameters may wait elsewhere, or hold nothing."""
+        return torch.device(self._engine.device)
 
     def __call__(self, **inputs: Any) -> Any:
         return self._engine(**inputs, use_cache=False)
@@ -142,7 +156,9 @@ class DeepSpeedStrategy:
     def layout(self) -> str:
         """What a saved state is split by."""
         choice = self.config.strategy
-        return f"DeepSpeed ZeRO-{choice.zero_stage} in {choice.precision} on {distributed.world_size()} processes"
+        offload = "" if choice.offload == "none" else f" with offload {choice.offload}"
+        processes = distributed.world_size()
+        return f"DeepSpeed ZeRO-{choice.zero_stage} in {choice.precision}{offload} on {processes} processes"
 
     def reset_optimizer(self) -> None:
         # In place, step count included, because DeepSpeed holds on to these tensors: a new AdamW's state is all zeros.
@@ -167,20 +183,26 @@ class DeepSpeedStrategy:
             raise FloatingPointError(f"the gradient norm is {self._norm}: the run diverged")
 
     def weights(self) -> Mapping[str, Tensor]:
-        state: dict[str, Tensor] = self.engine.module.state_dict(keep_vars=True)
-        # By identity: tied weights have two names and are gathered once.
-        whole = {id(tensor): tensor.detach() for tensor in state.values()}
-        split = {id(tensor): tensor for tensor in state.values() if hasattr(tensor, "ds_id")}
-        for bucket in buckets(list(split.values())):
-            with deepspeed.zero.GatheredParameters(bucket):
-                whole.update((id(tensor), tensor.detach().clone()) for tensor in bucket)
-        return {name: whole[id(tensor)] for name, tensor in state.items()}
+        state = self._state()
+        if self.config.strategy.zero_stage == 3:
+            return GatheredWeights(state)
+        return {name: tensor.detach() for name, tensor in state.items()}
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        weights = dict(self.weights())
+        places = {name: id(tensor) for name, tensor in self._state().items()}
+        # Tied weights have two names, and are written once where both are the same tensor.
+        whole: dict[int, Tensor] = {}
+        for name, tensor in self.weights().items():
+            if distributed.rank() == 0:
+                whole.setdefault(places[name], tensor.cpu())
         if distributed.rank() == 0:
-            self.engine.module.save_pretrained(folder, state_dict=weights)
+            state = {name: whole[place] for name, place in places.items()}
+            self.engine.module.save_pretrained(folder, state_dict=state, max_shard_size=SHARD_SIZE)
             tokenizer.save_pretrained(folder)
+
+    def _state(self) -> dict[str, Tensor]:
+        """The module's parameters and buffers themselves, by name."""
+        return dict(self.engine.module.state_dict(keep_vars=True))
 
     def save(self, folder: Path) -> None:
         self.engine.save_checkpoint(str(folder), tag=TAG, save_latest=False)
@@ -191,17 +213,23 @@ class DeepSpeedStrategy:
             raise ValueError(f"{folder} holds no state of DeepSpeed")
 
 
-def buckets(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """ZeRO-3's parameters in groups of at most `BUCKET` elements (a larger one stands alone)."""
-    chunk: list[Tensor] = []
-    for parameter in parameters:
-        if chunk and sum(map(_elements, [*chunk, parameter])) > BUCKET:
-            yield chunk
-            chunk = []
-        chunk.append(parameter)
-    if chunk:
-        yield chunk
+class GatheredWeights(Mapping[str, Tensor]):
+    """ZeRO-3's weights, each whole only while it is looked at: the model as a whole need fit no GPU twice.
 
+    Looking is work of all ranks: each must look at the same weights in the same order.
+    """
 
-def _elements(parameter: Tensor) -> int:
-    return int(parameter.ds_numel)  # type: ignore[attr-defined]
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        """``state``: the module's parameters and buffers themselves, by name."""
+        self._state = state
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._state[name]
+        with deepspeed.zero.GatheredParameters(tensor, enabled=hasattr(tensor, "ds_id")):
+            return tensor.detach().clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._state)
+
+    def __len__(self) -> int:
+        return len(self._state)

@@ -5,6 +5,8 @@ step. Every function here but `rank`, `world_size` and `share` waits for all ran
 Without a process group (one process) each costs nothing.
 """
 
+import hashlib
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -39,6 +41,17 @@ def sum_over_ranks(value: float) -> float:
 def max_over_ranks(value: int) -> int:
     """The largest of a whole number over all ranks."""
     return int(_reduced(value, dist.ReduceOp.MAX))
+
+
+def require_same(what: str, value: str) -> None:
+    """Raise ValueError, on every rank, where ``value`` is not the same on all of them; ``what`` begins the message."""
+    digest = hashlib.sha256(value.encode()).digest()
+    first, *others = gather(torch.tensor([list(digest)]))
+    differing = [str(rank) for rank, other in enumerate(others, 1) if not torch.equal(first, other)]
+    if differing:
+        raise ValueError(
+            f"{what}: not the same in all {world_size()} processes; rank 0 and {', '.join(differing)} differ"
+        )
 
 
 def gather(values_N: Tensor) -> list[Tensor]:

@@ -71,7 +71,8 @@ class StepLog:
         self.started = time.monotonic()
         self.printed = 0.0
         for file in ("metrics.jsonl", "timings.jsonl", "validation.jsonl"):
-            truncate_after(folder / file, start)
+            # A run that starts anew looks at step 0 again, also where an earlier attempt died before its first state.
+            truncate_after(folder / file, start or -1)
 
     def step(self, metrics: Record, timings: Record) -> None:
         """Record one update."""

@@ -42,7 +42,10 @@ class Strategy(Protocol):
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The policy's current weights by name, whole on every rank."""
+        """The policy's current weights by name, whole on every rank.
+
+        Some strategies gather a weight when it is looked at: all ranks look at the same ones in the same order.
+        """
         ...
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -59,6 +62,8 @@ class Strategy(Protocol):
 
 
 TORCH_LAYOUT = "torch in 1 process"
+SHARD_SIZE = "5GB"
+"""Largest safetensors file of an exported checkpoint."""
 
 
 class TorchStrategy:
@@ -100,7 +105,7 @@ class TorchStrategy:
         return self.model.state_dict()
 
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, max_shard_size=SHARD_SIZE)
         tokenizer.save_pretrained(folder)
 
     def save(self, folder: Path) -> None:

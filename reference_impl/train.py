@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from reference_impl.config import CONFIG_DIR, RunConfig, expert_file, load_declarations, load_scale, resolve_run
-from reference_impl.distributed import rank
+from reference_impl.distributed import rank, require_same
 from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.methods import build_objective
 from reference_impl.provenance import environment
@@ -88,6 +88,7 @@ def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tu
     hashes = input_hashes(policy, data_folder, config.expert)
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     dtype = join_processes(config.strategy)
+    require_same("configuration, policy or data", json.dumps([config.to_dict(), hashes], sort_keys=True))
     engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype, config.engine_options)
     strategy = load_strategy(policy, config)
     out.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Command line; a mistake in what was asked or given ends with one line on standard error."""
     arguments = parse_arguments(argv)
-    torch.set_num_threads(1)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # on a CPU, jobs run side by side; beside a GPU, threads update what is offloaded
     try:
         config = resolve_run(
             load_declarations(arguments.declarations),

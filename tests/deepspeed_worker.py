@@ -6,26 +6,32 @@ The steps of `trajectory` are the same on any number of processes, and are share
 """
 
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
-from reference_impl import distributed
+from pipelines.sandbox.pretrain import build_model, save
+from reference_impl import deepspeed_strategy, distributed, train
 from reference_impl.batching import TrainingSequence, micro_batches
 from reference_impl.config import RunConfig, StrategyChoice
 from reference_impl.metrics import Record
 from reference_impl.rollout import fingerprint, load_engine
 from reference_impl.strategy import join_processes, load_strategy
+from reference_impl.token_logprobs import token_logprobs
 from reference_impl.trainer import Trainer
 from tests.test_trainer import config_of, data_of, sequences_of
+from tests.two_machines import arguments, write_inputs
 
 STEPS = 20
-FEW_STEPS = 6
-RESET_AFTER = 10
+FEW_STEPS = 5
+RESET_AFTER = 3
 KINDS = {"sft": ("sft-lr5e-06", 1.0), "chord": ("chord_phi", 0.3)}
 """Kind of step → the run whose objective it has, and its mu."""
 BUDGETS = {1: 1_000_000, 4: 250}
@@ -37,8 +43,9 @@ def choice_of(stage: int, **changes: Any) -> StrategyChoice:
 
 
 def case_config(kind: str, accumulation: int, **changes: Any) -> RunConfig:
-    # Steps large enough that a wrong gradient of one step shows in the loss of the next.
-    return config_of(KINDS[kind][0], **({"learning_rate": 1e-3, "micro_batch_tokens": BUDGETS[accumulation]} | changes))
+    # Steps so large that a wrong gradient of one step shows in the loss of the next; betas that are nobody's default.
+    usual = {"learning_rate": 1e-3, "betas": (0.8, 0.95), "micro_batch_tokens": BUDGETS[accumulation]}
+    return config_of(KINDS[kind][0], **(usual | changes))
 
 
 def trainer_of(config: RunConfig, policy: Path, folder: Path) -> Trainer:
@@ -74,6 +81,15 @@ def trajectory(trainer: Trainer, policy: Path, kind: str, steps: int = STEPS) ->
     return records
 
 
+def command(policy: Path, folder: Path) -> dict[str, Any]:
+    """The training command, without an accident."""
+    if distributed.rank() == 0:
+        write_inputs(folder)
+    distributed.barrier()
+    train.main(arguments(policy, folder, folder / "run"))
+    return {}
+
+
 def micro_batch_counts(policy: Path, kind: str, accumulation: int) -> list[int]:
     """The most micro-batches that this rank has in a step, of every rank."""
     counts = [
@@ -99,23 +115,74 @@ def equality(policy: Path, folder: Path) -> dict[str, Any]:
 
 
 def options(policy: Path, folder: Path) -> dict[str, Any]:
-    """Offloading, activation checkpointing, weights that need the whole batch, bfloat16."""
-    offloads = [(1, "optimizer"), (2, "optimizer"), (3, "optimizer"), (3, "parameters")]
-    cases = {
-        f"{stage}/offload {what}": case_config("chord", 4, strategy=choice_of(stage, offload=what))
-        for stage, what in offloads
+    """What changes no number, or hardly any: memory options, weights that need the whole batch, bfloat16."""
+    offloads = ((1, "optimizer"), (2, "optimizer"), (3, "parameters"))
+    cases: dict[str, dict[str, Any]] = {
+        **{f"{stage}/offload {what}": {"offload": what} for stage, what in offloads},
+        **{f"{stage}/activation checkpointing": {"activation_checkpointing": True} for stage in (0, 3)},
+        **{f"{stage}/bf16": {"precision": "bf16"} for stage in range(4)},
     }
-    for stage in (0, 3):
-        checkpointed = choice_of(stage, activation_checkpointing=True)
-        cases[f"{stage}/activation checkpointing"] = case_config("chord", 4, strategy=checkpointed)
+    for stage, what in offloads:
+        everything = {"precision": "bf16", "offload": what, "activation_checkpointing": True}
+        cases[f"{stage}/bf16, offload {what}, activation checkpointing"] = everything
+    found = {}
+    for name, changes in cases.items():
+        config = case_config("chord", 4, strategy=choice_of(int(name[0]), **changes))
+        found[name] = trajectory(trainer_of(config, policy, folder), policy, "chord", FEW_STEPS)
     for stage, phi in ((0, "entropy_top"), (3, "entropy_norm")):
-        cases[f"{stage}/{phi}"] = case_config("chord", 4, phi={"name": phi}, strategy=choice_of(stage))
-    for stage in range(4):
-        cases[f"{stage}/bf16"] = case_config("chord", 4, strategy=choice_of(stage, precision="bf16"))
-    return {
-        name: trajectory(trainer_of(config, policy, folder), policy, "chord", FEW_STEPS)
-        for name, config in cases.items()
-    }
+        config = case_config("chord", 4, phi={"name": phi}, strategy=choice_of(stage))
+        found[f"{stage}/{phi}"] = trajectory(trainer_of(config, policy, folder), policy, "chord", FEW_STEPS)
+    return found
+
+
+def architectures(policy: Path, folder: Path) -> dict[str, Any]:
+    """A mixture of experts; logits in chunks, which ranks have unequally many of."""
+    found: dict[str, Any] = {}
+    experts = folder / "experts"
+    if distributed.rank() == 0:
+        write_mixture(policy, experts)
+    distributed.barrier()
+    for stage in (2, 3):
+        # A sequence a micro-batch, so that one process has the same ones: the router loss is a mean over each.
+        config = case_config("chord", 4, micro_batch_tokens=1, strategy=choice_of(stage))
+        found[f"{stage}/experts"] = trajectory(trainer_of(config, experts, folder), policy, "chord", FEW_STEPS)
+    with pytest.MonkeyPatch.context() as patch:
+        chunked = functools.partial(token_logprobs, logits_budget=800)  # two tokens
+        patch.setattr("reference_impl.batching.token_logprobs", chunked)
+        for on in (False, True):
+            config = case_config("chord", 4, strategy=choice_of(3, activation_checkpointing=on))
+            trainer = trainer_of(config, policy, folder)
+            found[f"3/chunks, checkpointing {on}"] = trajectory(trainer, policy, "chord", FEW_STEPS)
+    return found
+
+
+def exports(policy: Path, folder: Path) -> dict[str, Any]:
+    """Checkpoints in bfloat16 and in several files, of tied and untied weights; returns the weights' fingerprints."""
+    found = {}
+    experts = folder / "experts"
+    if distributed.rank() == 0:
+        write_mixture(policy, experts)
+    distributed.barrier()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deepspeed_strategy, "SHARD_SIZE", "20KB")
+        for name, stage in (*(("tied", stage) for stage in range(4)), ("experts", 3)):
+            config = case_config("sft", 1, strategy=choice_of(stage, precision="bf16"))
+            trainer = trainer_of(config, policy if name == "tied" else experts, folder)
+            trajectory(trainer, policy, "sft", steps=1)
+            trainer.validator.export(folder / f"{name}-{stage}")
+            found[f"{name}-{stage}"] = fingerprint(trainer.strategy.weights())
+    return found
+
+
+def write_mixture(policy: Path, folder: Path) -> None:
+    """A random mixture of four experts that knows the tokens of ``policy``; its output embedding is its own."""
+    torch.manual_seed(0)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
+    shape = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 48, "experts": 4, "experts_per_token": 2}
+    model = build_model({"architecture": "phimoe", "model": shape}, tokenizer)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 0.01)
+    save(model, tokenizer, folder)
 
 
 def recomputation(policy: Path, folder: Path) -> dict[str, Any]:
@@ -210,9 +277,12 @@ def loops(policy: Path, folder: Path) -> dict[str, Any]:
 PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "equality": equality,
     "options": options,
+    "architectures": architectures,
+    "exports": exports,
     "recomputation": recomputation,
     "divergence": divergence,
     "loops": loops,
+    "command": command,
 }
 
 

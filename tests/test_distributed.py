@@ -4,7 +4,7 @@ import dataclasses
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,13 +13,14 @@ import yaml
 
 from reference_impl import distributed
 from reference_impl.batching import Statistics, TrainingSequence, micro_batches
+from reference_impl.checkpoint import load_state
 from reference_impl.config import CONFIG_DIR, StrategyChoice, load_declarations, load_scale, resolve_run
 from reference_impl.methods import build_objective
 from reference_impl.rewards import Graded
 from reference_impl.rollout import Completion
 from reference_impl.sampling import Outcome, Rollout, gather_outcomes
 from reference_impl.step_loss import empty_micro_batch, global_weights
-from reference_impl.strategy import join_processes
+from reference_impl.strategy import Strategy, join_processes
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
@@ -83,6 +84,39 @@ def test_ranks_gather_tensors_of_unequal_length(tmp_path: Path) -> None:
     found = on_ranks(3, tmp_path, work)
     assert [result[:4] for result in found] == [([[], [[1.0, 1.0]] * 2, [[2.0, 2.0]]], [0, 1, 2], 4.5, 2)] * 3
     assert [result[4] for result in found] == [[0], [1], [2, 3]]
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    """What a ValueError says; empty where there is none."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_ranks_that_were_given_different_things_refuse_together(tmp_path: Path) -> None:
+    """Each would wait for ever for another that does something else."""
+
+    def work(rank: int) -> tuple[str, str]:
+        alike = refusal(lambda: distributed.require_same("data", "the same"))
+        return alike, refusal(lambda: distributed.require_same("data", "mine" if rank == 1 else "ours"))
+
+    assert on_ranks(3, tmp_path, work) == [("", "data: not the same in all 3 processes; rank 0 and 1 differ")] * 3
+    distributed.require_same("data", "alone")
+
+
+def test_a_state_that_one_machine_does_not_see_is_refused_by_all(tmp_path: Path) -> None:
+    for rank in range(2):
+        (tmp_path / str(rank) / "state").mkdir(parents=True)
+    (tmp_path / "0/state/progress.json").write_text('{"identity": "run"}')
+
+    def work(rank: int) -> str:
+        strategy = cast(Strategy, None)  # is not reached
+        return refusal(lambda: load_state(tmp_path / str(rank) / "state", strategy, "run"))
+
+    for message in on_ranks(2, tmp_path, work):
+        assert "progress.json (all machines must see the same run folder): not the same" in message
 
 
 def rollout(reward: float, tokens: int) -> Rollout:

@@ -50,7 +50,8 @@ def test_effective_sample_size_adds_up_over_micro_batches() -> None:
     whole = ess(*ratio_sums(*logs(0.5, 1.0, 2.0, 4.0)), 4)
     parts = ratio_sums(*logs(0.5, 1.0)), ratio_sums(*logs(2.0, 4.0))
     # (0.5 + 1 + 2 + 4)^2 / (4 (0.25 + 1 + 4 + 16)) = 56.25 / 85
-    assert ess(parts[0][0] + parts[1][0], parts[0][1] + parts[1][1], 4) == pytest.approx(whole) == pytest.approx(56.25 / 85)
+    assert whole == pytest.approx(56.25 / 85)
+    assert ess(parts[0][0] + parts[1][0], parts[0][1] + parts[1][1], 4) == pytest.approx(whole)
 
 
 def test_effective_sample_size_of_nothing() -> None:

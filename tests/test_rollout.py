@@ -153,6 +153,15 @@ def test_update_weights_changes_what_is_sampled_and_the_fingerprint(tiny_policy:
     assert [c.logprobs for c in engine.generate(requests, max_tokens=6)] != [c.logprobs for c in before]
 
 
+def test_weights_of_another_model_are_refused(tiny_policy: Path) -> None:
+    engine = engine_of(tiny_policy)
+    state = dict(engine.model.state_dict())
+    with pytest.raises(ValueError, match=r"only one of policy and engine has: model\.norm\.weight"):
+        engine.update_weights({name: tensor for name, tensor in state.items() if name != "model.norm.weight"})
+    with pytest.raises(ValueError, match=r"model\.norm\.weight: shape \(1,\)"):
+        engine.update_weights(state | {"model.norm.weight": torch.ones(1)})
+
+
 def test_mistakes_are_named(tiny_policy: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown rollout engine 'transformer'; did you mean 'transformers'"):
         load_engine("transformer", tiny_policy)

@@ -48,8 +48,16 @@ class TransformersEngine:
         return cls(model, tokenizer, batch_size), tokenizer
 
     def update_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Copy the policy's weights in. Raises RuntimeError (torch's) where a name or a shape differs."""
-        self.model.load_state_dict(state, strict=True)
+        """Copy the policy's weights in, one by one as they are looked at. Raises ValueError where the two differ in the
+        names or shapes of weights.
+        """
+        own = self.model.state_dict()
+        if state.keys() != own.keys():
+            raise ValueError(f"only one of policy and engine has: {', '.join(sorted(state.keys() ^ own.keys()))}")
+        for name, tensor in state.items():
+            if tensor.shape != own[name].shape:  # `copy_` would broadcast
+                raise ValueError(f"{name}: shape {tuple(tensor.shape)}, the engine's is {tuple(own[name].shape)}")
+            own[name].copy_(tensor)
 
     def fingerprint(self) -> str:
         """Fingerprint of the weights sampled from."""
