@@ -21,7 +21,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
-        PLAN.pruned(PLAN.headline_methods),
+        PLAN.headline_pruned,
 
 
 rule headline:

@@ -25,6 +25,7 @@ def task_settings(name: str) -> dict[str, Any]:
 def check_scale(declarations: Declarations, scale: Scale) -> None:
     """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve."""
     _check_resources(scale)
+    _check_engine(scale)
     for name, sizes in scale.domains.items():
         source = f"scale {scale.name}: {name}"
         domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
@@ -64,6 +65,23 @@ def _check_resources(scale: Scale) -> None:
             f"scale {scale.name}: a strategy of {scale.strategy.processes} processes needs a launcher: "
             "launcher: {train: torchrun --standalone --nproc-per-node {processes} -m --}"
         )
+
+
+def _check_engine(scale: Scale) -> None:
+    """Options that its engine has, which jobs would find out only once they load it."""
+    for key, options in (
+        ("engine_options", scale.engine_options),
+        ("evaluation.engine_options", scale.evaluation.engine_options),
+    ):
+        if options and scale.engine != "vllm":
+            raise ValueError(
+                f"scale {scale.name}: {key}: {', '.join(options)}: engine {scale.engine} has no options; only vllm has"
+            )
+        if options.get("tensor_parallel_size", 1) > 1 and options.get("placement", "colocated") == "colocated":
+            raise ValueError(
+                f"scale {scale.name}: {key}: tensor_parallel_size {options['tensor_parallel_size']} with placement "
+                "colocated: an engine in its trainer's process has one GPU; allowed are 1, or placement: dedicated"
+            )
 
 
 def experiment_entries(declarations: Declarations) -> dict[str, Any]:

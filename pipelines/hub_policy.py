@@ -8,7 +8,6 @@ written last and lists every file with its SHA-256. For gated models the hub's o
 """
 
 import argparse
-import hashlib
 import importlib
 import json
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from pipelines.origins import Model, load_models
 from reference_impl.config import choose
-from reference_impl.files import replace_folder, write_json
+from reference_impl.files import file_hash, replace_folder, write_json
 
 PATTERNS = (
     *("*.safetensors", "*.safetensors.index.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.json"),
@@ -45,7 +44,7 @@ def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> 
     for path in sorted({path for pattern in PATTERNS for path in source.glob(pattern)}):
         _link_or_copy(path.resolve(), part / path.name)
     _check(model, part, source)
-    files = {path.name: _sha256(path) for path in sorted(part.iterdir())}
+    files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
     origin = {"local": True} if local is not None else {"repository": model.repository, "revision": revision}
     write_json(part / MANIFEST, {"policy": model.name, **origin, "sha256": files})
     replace_folder(part, out)
@@ -99,12 +98,6 @@ def _check(model: Model, folder: Path, source: Path) -> None:
     ):
         if config.get(key) != expected:
             raise ValueError(f"{source}: {key} is {config.get(key)!r}, but {model.name} has {expected} (models.yaml)")
-
-
-def _sha256(path: Path) -> str:
-    """Of a file that may not fit into memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

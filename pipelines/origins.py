@@ -98,11 +98,12 @@ def policy_options(name: str, given: Mapping[str, str]) -> list[str]:
 
 
 def policy_hash(name: str, given: Mapping[str, str]) -> str:
-    """Hash of what decides a model's files: its repository and revision, or names and sizes of the user's files."""
+    """Hash of what decides a model's files: its repository and revision, or names, sizes and times of the user's."""
     options = policy_options(name, given)
     if options[:1] == ["--local"]:
-        files = {path.name: path.stat().st_size for path in sorted(Path(options[1]).iterdir()) if path.is_file()}
-        return digest(files)
+        found = {path.name: path.stat() for path in sorted(Path(options[1]).iterdir()) if path.is_file()}
+        # Times too: another fine-tuning of the same model has files of the same size.
+        return digest({name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()})
     return digest([load_models()[name].repository, *options])
 
 

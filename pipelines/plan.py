@@ -82,10 +82,9 @@ class Plan(Settings):
         return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
 
     @property
-    def headline_methods(self) -> list[str]:
-        """Every method in a table or figure of the headline."""
-        entries = [self.declarations.experiments[name] for name in self.headline]
-        return sorted({method for entry in entries for method in entry["methods"]})
+    def headline_pruned(self) -> list[str]:
+        """Records of the pruning of every grid that the headline chooses from."""
+        return sorted({path for name in self.headline for path in self.report_pruned(name)})
 
     def page(self, page: str) -> list[str]:
         """Files of the tables and figures that a page of the report shows."""
@@ -174,6 +173,11 @@ class Plan(Settings):
                 for seed in self.seeds
             }
         )
+
+    def report_pruned(self, experiment: str) -> list[str]:
+        """The same for a table, figure or page, in its domains."""
+        entry = self.declarations.experiments[experiment]
+        return self.pruned(entry["methods"], tuple(entry["domains"]))
 
     def choices(self, domain: str, grid: str, seed: int | str) -> list[str]:
         """Records of all selections that choose from a grid: what they copied is all that is needed of it."""
@@ -275,11 +279,7 @@ class Plan(Settings):
         declared = self.declarations
         methods = {name: self.records(name) + self.scores(name) + self.pruned([name]) for name in declared.methods}
         again = {f"regrade_{name}": files for name in methods if (files := self.regraded(name))}
-        entries = {name: declared.experiments[name] for name in self.experiments()}
-        reports = {
-            name: self.report(name) + self.pruned(entry["methods"], tuple(entry["domains"]))
-            for name, entry in entries.items()
-        }
+        reports = {name: self.report(name) + self.report_pruned(name) for name in self.experiments()}
         everything = list(dict.fromkeys(path for files in reports.values() for path in files))
         pages = [f"{self.results}/report/{page}.html" for page in PAGES]
         return (

@@ -57,10 +57,14 @@ def json_line(row: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it takes the place of `path` once the block has ended without an error."""
+    """A temporary name to write to; it takes the place of `path` once the block has ended, or goes if with an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    yield temporary
+    try:
+        yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
 
 
@@ -72,7 +76,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSON-lines file, whole or not at all."""
-    write_text(path, "".join(map(json_line, rows)))
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
+        lines.writelines(map(json_line, rows))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
@@ -91,7 +96,8 @@ def replace_folder(new: Path, target: Path) -> None:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, as hex digits. Raises ValueError where there is none."""
+    """SHA-256 of a file, which need not fit into memory, as hex digits. Raises ValueError where there is none."""
     if not path.is_file():
         raise ValueError(f"no file {path}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

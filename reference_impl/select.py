@@ -47,7 +47,10 @@ def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, Any]) -> None:
-    """Copy the chosen checkpoint to ``out/best`` and record the choice, with all candidates, in ``out/run.json``."""
+    """Copy the chosen checkpoint to ``out/best`` and record the choice, with all candidates, in ``out/run.json``.
+
+    Raises ValueError for other runs than the grid's, and where the chosen checkpoint was pruned.
+    """
     decl = load_declarations()
     method = decl.method(method_name)
     if not method.select:
@@ -55,10 +58,17 @@ def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, An
     folders = grid_folders(list(decl.runs(method.select["from"])), runs, identity)
     options = [option for run in folders for option in candidates(run, method.select.get("epochs"))]
     best = choose_best(options)
+    chosen = best["run"] / best["checkpoint"]
+    if not chosen.is_dir():
+        raise ValueError(
+            f"{chosen}, the best on validation, is gone: with keep_checkpoints: selected a grid's checkpoints are "
+            "removed once all that was declared then had chosen. Train the grid again: snakemake --forcerun "
+            f"{' '.join(str(run / 'run.json') for run in folders)} …"
+        )
     out.mkdir(parents=True, exist_ok=True)
     part = out / "best.part"
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(best["run"] / best["checkpoint"], part)
+    shutil.copytree(chosen, part)
     replace_folder(part, out / "best")
     source = json.loads((best["run"] / "run.json").read_text(encoding="utf-8"))
     table = [{**option, "run": option["run"].parent.name} for option in options]

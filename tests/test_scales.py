@@ -1,8 +1,9 @@
-"""The scales for GPUs: the paper's values, where models, data and benchmarks come from, resources, pruning, SLURM."""
+"""The scales for GPUs: where models, data and benchmarks come from, resources, pruning, SLURM."""
 
 import dataclasses
 import importlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from pipelines.checks import STAGES
 from pipelines.origins import Model, load_models, sandbox_policies
 from pipelines.plan import Plan, load_plan
 from pipelines.validate import validate
-from reference_impl.config import resolve_run
+from reference_impl.rollout import ENGINES
+from reference_impl.rollout.vllm_engine import VllmOptions
 from tests.checkout import REPO, copy_project, snakemake
 from tests.workflow_plans import edit
 
@@ -25,23 +27,6 @@ HASH = "0123456789abcdef" * 2 + "01234567"
 @pytest.fixture(scope="module")
 def paper() -> Plan:
     return load_plan({"scale": "paper"})
-
-
-def test_the_paper_scale_takes_the_papers_values(paper: Plan) -> None:
-    assert paper.scale.learning_rate_factor == 1 and paper.seeds == (0,)
-    for name, sizes in paper.scale.domains.items():
-        domain = paper.declarations.domains[name]
-        assert sizes.steps_divisor == 1
-        assert sizes.policies == domain.policies, "the paper's models by role"
-        own = (sizes.sft_batch, sizes.rl_prompts, sizes.group_size, sizes.max_response_tokens)
-        assert own == (None, None, None, None)
-    for name in ("math", "tool"):
-        sizes = paper.scale.domains[name]
-        assert (sizes.prompt_rows, sizes.expert_rows) == (None, None)
-    config = resolve_run(paper.declarations, paper.scale, "chord_mu", "math", 0)
-    assert (config.steps, config.mu["decay_steps"], config.learning_rate) == (1500, 200, 1e-6)  # A.1, 4.3
-    assert (config.sft_batch, config.rl_prompts, config.group_size) == (64, 32, 8)
-    assert (config.max_response_tokens, config.prompt_rows, config.expert_rows) == (16384, 20000, 5000)
 
 
 @pytest.mark.parametrize("name", ["paper", "gpu1"])
@@ -101,8 +86,12 @@ def test_a_policy_may_be_a_folder_or_another_commit(paper: Plan, tmp_path: Path)
     assert local.policy_options("Qwen2.5-7B") == ["--local", str(tmp_path)]
     assert other.policy_options("Qwen2.5-7B") == ["--revision", HASH]
     hashes = {plan.policy_hash("Qwen2.5-7B") for plan in (paper, local, other)}
-    (tmp_path / "model.safetensors").write_bytes(b"12")
-    assert len(hashes | {given(str(tmp_path)).policy_hash("Qwen2.5-7B")}) == 4
+    weights = tmp_path / "model.safetensors"
+    for time in (1, 2):  # another fine-tuning of the same model: files of the same names and sizes
+        weights.write_bytes(b"12")
+        os.utime(weights, (time, time))
+        hashes.add(given(str(tmp_path)).policy_hash("Qwen2.5-7B"))
+    assert len(hashes) == 5
     assert local.policy_hash("Qwen2.5-7B-Instruct") == paper.policy_hash("Qwen2.5-7B-Instruct")
 
 
@@ -129,9 +118,21 @@ def test_what_a_user_brings_is_checked(config: dict[str, Any], message: str) -> 
         ("paper", "weak: Qwen2.5-3B-Instruct", "weak: Qwen2.5-4B", "unknown policy 'Qwen2.5-4B'"),
         (
             "paper",
-            "  train: torchrun --standalone --nproc-per-node {processes} -m",
+            "  train: torchrun --standalone --nproc-per-node {processes} -m --",
             "  train: python -m",
             "8 processes",
+        ),
+        (
+            "paper",
+            "engine: vllm",
+            "engine: transformers",
+            "engine_options: placement, .*: engine transformers has no opt",
+        ),
+        (
+            "gpu1",
+            "tensor_parallel_size: 1",
+            "tensor_parallel_size: 2",
+            "tensor_parallel_size 2 with placement colocated",
         ),
         ("paper", "tasks: [bfcl]", "tasks: [sandbox-bfcl]", r"tasks of the sandbox \(sandbox-bfcl\) and others"),
         (
@@ -157,7 +158,13 @@ def test_a_scale_that_cannot_work_is_refused(tmp_path: Path, scale: str, old: st
         ("launcher", {"train": "torchrun {procs} -m"}, r"launcher\.train: .* does not match"),
         ("launcher", {"train": "torchrun; rm -m"}, r"launcher\.train: .* does not match"),
         ("launcher", {"train": "torchrun"}, r"launcher\.train: .* does not match"),
-        ("engine_options", {"max_model_len": 0}, "less than the minimum of 1"),
+        ("engine", "vlm", "unknown value 'vlm'; did you mean 'vllm'"),
+        ("engine_options", {"max_model_len": 1}, "less than the minimum of 2"),
+        ("engine_options", {"gpu_memory": 0.5}, "'gpu_memory'; did you mean 'gpu_memory_utilization'"),
+        ("engine_options", {"gpu_memory_utilization": 0}, "0 is less than or equal to the minimum of 0"),
+        ("engine_options", {"placement": "beside"}, "'beside'.*colocated, dedicated"),
+        ("evaluation", {"max_items": None, "max_samples": None, "engine_options": {"eager": True}}, "'eager'"),
+        ("tis_cap", 0, "0 is less than or equal to the minimum of 0"),
         ("keep_checkpoints", "select", "'select'; did you mean 'selected'"),
     ],
 )
@@ -167,6 +174,16 @@ def test_the_schema_explains_what_it_refuses(key: str, value: Any, message: str)
     validate(document, "scale", "paper.yaml")
     with pytest.raises(ValueError, match=message):
         validate({**document, key: value}, "scale", "paper.yaml")
+
+
+def test_the_schema_knows_the_engines_and_their_options() -> None:
+    """Repeated, because a plan is made without importing torch."""
+    schema = yaml.safe_load((REPO / "pipelines" / "schemas" / "scale.schema.yaml").read_text(encoding="utf-8"))
+    known = schema["properties"]
+    assert known["engine"]["enum"] == list(ENGINES)
+    options = {field.name for field in dataclasses.fields(VllmOptions)}
+    assert set(known["engine_options"]["properties"]) == options
+    assert set(known["evaluation"]["properties"]["engine_options"]["properties"]) == options
 
 
 def test_a_model_needs_a_whole_commit_hash(tmp_path: Path) -> None:
@@ -181,7 +198,7 @@ def test_a_model_needs_a_whole_commit_hash(tmp_path: Path) -> None:
 
 def test_resources_and_launchers_are_the_scales(paper: Plan) -> None:
     assert paper.resources("train")["gpu"] == paper.scale.strategy.processes == 8
-    assert paper.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m"
+    assert paper.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m --"
     assert paper.launcher("generate") == "python -m"
     mini = load_plan({"scale": "mini"})
     assert (mini.resources("train")["gpu"], mini.resources("train")["threads"]) == (0, 1)
@@ -210,7 +227,7 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
     assert all(f"rule {name}:" in rules for name in profile["set-resources"])
     # Snakemake clips what a job asks for to nothing and would run it: the lease asks for what the scale says.
     assert (
-        "python -m pipelines.gpu_lease --gpu 8 -- torchrun --standalone --nproc-per-node 8 -m reference_impl.train"
+        "python -m pipelines.gpu_lease --gpu 8 -- torchrun --standalone --nproc-per-node 8 -m -- reference_impl.train"
         " --run chord_phi --domain medicine" in result.stdout
     )
     assert "python -m pipelines.gpu_lease --gpu 1 -- python -m evaluation.generate" in result.stdout

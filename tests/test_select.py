@@ -1,6 +1,7 @@
 """Choosing SFT-light and SFT-best among the grid's checkpoints."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_mistakes_are_named(grid: list[Path], tmp_path: Path) -> None:
         select("grpo", grid, tmp_path / "out", IDENTITY)
     with pytest.raises(ValueError, match=r"no checkpoint after epochs \[4\] \(kept: 1.0, 2.0, 3.0\)"):
         candidates(grid[0], [4])
+
+
+def test_a_checkpoint_that_was_pruned_is_said_to_be(grid: list[Path], tmp_path: Path) -> None:
+    select("sft_best", grid, tmp_path / "out", IDENTITY)
+    shutil.rmtree(grid[1] / "checkpoints")
+    with pytest.raises(
+        ValueError, match=r"sft-lr5e-06/seed0/checkpoints/step-000002, .* is gone: .* --forcerun .*lr1e-06"
+    ):
+        select("sft_best", grid, tmp_path / "out", IDENTITY)
+    assert (tmp_path / "out/best/weights").read_text() == "sft-lr5e-06 epoch 2", "what was chosen before stays"
 
 
 def test_only_the_grids_own_finished_runs_are_taken(grid: list[Path], tmp_path: Path) -> None:

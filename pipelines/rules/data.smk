@@ -79,7 +79,7 @@ rule manifest:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=60,
     params:
         module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,

@@ -44,10 +44,11 @@ rule score:
     priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
+    # 12,032 answers of 40,000 characters, as the longest of the paper are, took 1.1 GB.
     threads: 1
     resources:
         gpu=0,
-        mem_mb=500,
+        mem_mb=4000,
         runtime=30,
     message:
         "Score: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}"
@@ -72,7 +73,7 @@ rule grade_again:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=8000,
         runtime=240,
     params:
         settings=lambda wildcards: PLAN.task_hash(wildcards.domain, wildcards.task),

@@ -78,7 +78,7 @@ rule case_page:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=500,
+        mem_mb=4000,
         runtime=30,
     params:
         scale=PLAN.scale.name,
