@@ -3,37 +3,40 @@
     python -m pipelines.doctor
     python -m pipelines.doctor --scale paper
 
-Python, packages, driver, GPUs and their memory, NCCL, disk, the hub's models, the judge. Every line is OK, WARN or
-FAIL; exit code 1 if one is FAIL. Nothing is downloaded or changed, and no token, key or password is printed. Without a
-network the hub is a WARN: models may be in a folder.
+Python, packages, driver, CUDA, compilers, GPUs and their memory, NCCL, the machine's memory and limits, disk, the hub's
+models and benchmarks, the judge. Every line is OK, WARN or FAIL; exit code 1 if one is FAIL. Nothing is downloaded or
+changed, and no token, key or password is printed. Without a network the hub is a WARN: models may be in a folder.
 """
 
 import argparse
-import http.client
-import importlib.metadata
-import os
 import re
-import shutil
-import subprocess
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-from pipelines.estimate import Assumptions, Estimate, disk_needed, estimate_scale, load_assumptions
-from pipelines.origins import Model, load_models
+from pipelines.checks import task_settings
+from pipelines.cost import Assumptions, load_assumptions
+from pipelines.estimate import Estimate, disk_needed, estimate_scale
+from pipelines.machine import SHARED_MEMORY, Machine, Torch
+from pipelines.origins import load_models
 from pipelines.plan import Plan, load_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = (3, 11)
 CPU_DISK_GB = 1.0
 """Free space that a scale without GPUs should find: its results are well below."""
-TIMEOUT_S = 10.0
 HUB = "https://huggingface.co"
+DRIVERS = {12: 525, 13: 580}
+"""CUDA → the oldest driver that serves all its minor versions (NVIDIA, "CUDA Compatibility")."""
+OPEN_FILES = 65535
+"""What vLLM raises its own limit to."""
+SHARED_GB = 1.1
+"""Of shared memory: what NCCL and workers use, and what one dedicated engine gets its weights through at a time."""
+OFFLINE = ("1", "ON", "YES", "TRUE")
+"""Values of HF_HUB_OFFLINE with which the hub's client asks nothing."""
+MAKE_ENVIRONMENT = "conda env create --file environment.yml, and activate it"
 JUDGE_KEY = "CHORD_JUDGE_API_KEY"
 
 
@@ -48,93 +51,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.level:4}  {self.what}: {self.found}" + (f"\n      → {self.advice}" if self.advice else "")
-
-
-@dataclass(frozen=True)
-class Torch:
-    """What PyTorch says of itself and of the machine."""
-
-    version: str
-    cuda: str | None
-    nccl: str | None
-    gpus: tuple[tuple[str, float], ...]
-    """(name, GB) of each GPU that it can use."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Of an HTTP server: its status, or why there is none."""
-
-    status: int | None
-    problem: str = ""
-
-
-def installed_version(name: str) -> str | None:
-    """Version of a distribution, None where it is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def look_at_torch() -> Torch | None:
-    """None where PyTorch cannot be imported."""
-    try:
-        import torch
-    except (ImportError, OSError):  # OSError: a library of the driver is missing
-        return None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    properties = [torch.cuda.get_device_properties(index) for index in range(count)]
-    nccl = ".".join(map(str, torch.cuda.nccl.version())) if count else None
-    gpus = tuple((found.name, found.total_memory / 1e9) for found in properties)
-    return Torch(torch.__version__, torch.version.cuda, nccl, gpus)
-
-
-def driver_version() -> str | None:
-    """As nvidia-smi gives it; None without a driver."""
-    command = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return listed.splitlines()[0].strip() if listed.strip() else None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer: following it would send the token to another server."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
-
-
-def ask(url: str, token: str | None) -> Answer:
-    """A HEAD request."""
-    try:
-        request = urllib.request.Request(url, method="HEAD")
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as reply:
-            return Answer(reply.status)
-    except urllib.error.HTTPError as error:
-        return Answer(error.code)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return Answer(None, type(reason).__name__)  # its text may hold the address with a password
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How the machine is looked at; tests bring their own."""
-
-    python: tuple[int, ...] = tuple(sys.version_info[:3])
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    version: Callable[[str], str | None] = installed_version
-    torch: Callable[[], Torch | None] = look_at_torch
-    driver: Callable[[], str | None] = driver_version
-    free_gb: Callable[[Path], float] = lambda path: shutil.disk_usage(path).free / 1e9
-    ask: Callable[[str, str | None], Answer] = ask
 
 
 def read_pins(path: Path) -> dict[str, str]:
@@ -162,41 +78,81 @@ def check_packages(machine: Machine, pins: Mapping[str, str], source: str) -> It
         yield Finding("OK", "packages", f"{len(pins)} as pinned in {source}")
 
 
-def check_gpus(machine: Machine, plan: Plan, rows: Sequence[Estimate]) -> Iterator[Finding]:
-    """Driver, CUDA, GPUs, their memory, NCCL: what the scale's largest job needs."""
-    needed = max(plan.resources(kind)["gpu"] for kind in ("train", "generate"))
-    driver, torch = machine.driver(), machine.torch()
+def check_cuda(machine: Machine, torch: Torch | None) -> Iterator[Finding]:
+    """Driver, PyTorch's CUDA, and the compilers for what is compiled on first use."""
+    driver, cuda = machine.driver(), torch.cuda if torch else None
+    oldest = DRIVERS.get(int(cuda.split(".")[0])) if cuda else None
     if driver is None:
-        yield Finding(
-            "FAIL", "driver", "nvidia-smi answers nothing", "install NVIDIA's driver, or use a machine with GPUs"
-        )
+        advice = "install NVIDIA's driver, or use a machine with GPUs (on a cluster: a job, not the login node)"
+        yield Finding("FAIL", "driver", "nvidia-smi answers nothing", advice)
+    elif oldest and driver.split(".")[0].isdigit() and int(driver.split(".")[0]) < oldest:
+        yield Finding("FAIL", "driver", f"{driver} is too old for CUDA {cuda}", f"install driver {oldest} or later")
     else:
         yield Finding("OK", "driver", driver)
     if torch is None:
-        yield Finding("FAIL", "CUDA", "PyTorch cannot be imported", "conda env create --file environment.yml")
+        yield Finding("FAIL", "CUDA", "PyTorch cannot be imported", MAKE_ENVIRONMENT)
         return
-    if torch.cuda is None:
-        yield Finding("FAIL", "CUDA", f"PyTorch {torch.version} has no CUDA", "conda env create --file environment.yml")
+    if cuda is None:
+        yield Finding("FAIL", "CUDA", f"PyTorch {torch.version} has no CUDA", MAKE_ENVIRONMENT)
         return
-    yield Finding("OK", "CUDA", f"{torch.cuda} in PyTorch {torch.version}")
+    yield Finding("OK", "CUDA", f"{cuda} in PyTorch {torch.version}")
+    nvcc, compiler = machine.nvcc(), machine.compiler()
+    if nvcc == cuda and compiler is not None:
+        yield Finding("OK", "compilers", f"nvcc {nvcc}, {compiler}")
+    else:
+        advice = f"activate the conda environment, which has both, or set CUDA_HOME to CUDA {cuda} and CXX"
+        found = f"nvcc {nvcc or 'missing'} for CUDA {cuda}, C++ compiler {compiler or 'missing'}"
+        yield Finding("WARN", "compilers", f"{found}: kernels of vLLM that are compiled on first use fail", advice)
+
+
+def check_gpus(machine: Machine, torch: Torch, plan: Plan, rows: Sequence[Estimate]) -> Iterator[Finding]:
+    """GPUs, their memory, NCCL: what the scale's largest job needs."""
+    needed = max(plan.resources(kind)["gpu"] for kind in ("train", "generate"))
+    options, processes = plan.scale.engine_options, plan.scale.strategy.processes
+    engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
+    placed = processes * (1 + engine)
+    if placed > plan.resources("train")["gpu"]:
+        found = f"{processes} processes and their engines need {placed} GPUs, resources.train.gpu is below"
+        yield Finding("FAIL", "placement", found, f"resources: {{train: {{gpu: {placed}}}}} in the scale")
     names = ", ".join(f"{name} {memory:.0f} GB" for name, memory in torch.gpus) or "none"
+    visible = machine.environment.get("CUDA_VISIBLE_DEVICES")
+    limit = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible}"
     if len(torch.gpus) < needed:
         advice = f"scale {plan.scale.name} needs {needed} on one machine: another one, or a smaller scale"
-        yield Finding("FAIL", "GPUs", f"{len(torch.gpus)} usable ({names})", advice)
+        yield Finding("FAIL", "GPUs", f"{len(torch.gpus)} usable ({names}{limit})", advice)
         return
-    yield Finding("OK", "GPUs", f"{len(torch.gpus)} usable ({names}), {needed} needed")
+    yield Finding("OK", "GPUs", f"{len(torch.gpus)} usable ({names}{limit}), {needed} needed")
     memory, smallest = max(row.memory_gb for row in rows), min(memory for _, memory in torch.gpus)
+    found = f"{smallest:.0f} GB, estimated need {memory:.0f} GB"
     if smallest < memory:
         advice = (
-            "a higher zero_stage, offload, fewer micro_batch_tokens or a smaller gpu_memory_utilization in the scale"
+            "a higher zero_stage, offload, fewer micro_batch_tokens or a smaller gpu_memory_utilization in the scale; "
+            "what the estimate takes the GPU to be is in pipelines/config/estimate.yaml"
         )
-        yield Finding("FAIL", "GPU memory", f"{smallest:.0f} GB, estimated need {memory:.0f} GB", advice)
+        yield Finding("FAIL", "GPU memory", found, advice)
     else:
-        yield Finding("OK", "GPU memory", f"{smallest:.0f} GB, estimated need {memory:.0f} GB")
-    if plan.scale.strategy.processes > 1 and torch.nccl is None:
-        yield Finding("FAIL", "NCCL", "PyTorch has none", "conda env create --file environment.yml")
+        yield Finding("OK", "GPU memory", found)
+    if processes > 1 and torch.nccl is None:
+        yield Finding("FAIL", "NCCL", "PyTorch has none", MAKE_ENVIRONMENT)
     elif torch.nccl is not None:
         yield Finding("OK", "NCCL", torch.nccl)
+
+
+def check_limits(machine: Machine, plan: Plan) -> Iterator[Finding]:
+    """Memory, shared memory and open files: what a container or a batch system often keeps short."""
+    memory, asked = machine.memory_gb(), plan.resources("train")["mem_mb"] / 1000
+    found, advice = (
+        f"{memory:.0f} GB, a run asks for {asked:.0f}",
+        "a larger machine, or less in resources.train.mem_mb",
+    )
+    yield Finding("OK", "memory", found) if memory >= asked else Finding("WARN", "memory", found, advice)
+    dedicated = plan.scale.engine_options.get("placement") == "dedicated"
+    shared, needed = machine.free_gb(SHARED_MEMORY), SHARED_GB * (plan.scale.strategy.processes if dedicated else 1)
+    found, advice = f"{shared:.1f} GB free, {needed:.1f} needed", "in a container: --shm-size 16g, or --ipc host"
+    yield Finding("OK", "shared memory", found) if shared >= needed else Finding("FAIL", "shared memory", found, advice)
+    files = machine.open_files()
+    found, advice = f"{files} at most", f"let the administrator raise it: `ulimit -Hn` should be {OPEN_FILES} or more"
+    yield Finding("OK", "open files", found) if files >= OPEN_FILES else Finding("WARN", "open files", found, advice)
 
 
 def check_disk(machine: Machine, plan: Plan, rows: Sequence[Estimate]) -> Finding:
@@ -210,29 +166,62 @@ def check_disk(machine: Machine, plan: Plan, rows: Sequence[Estimate]) -> Findin
     return Finding("FAIL", "disk", found, advice)
 
 
-def check_hub(machine: Machine, models: Iterable[Model]) -> Iterator[Finding]:
-    """Whether each model's configuration can be had at its pinned revision, without downloading it."""
+@dataclass(frozen=True)
+class Pinned:
+    """Something on the hub: its name, what is asked for, the commit, and what to do without the hub."""
+
+    name: str
+    path: str
+    revision: str | None
+    instead: str
+
+
+def on_hub(plan: Plan) -> Iterator[Pinned]:
+    """Models and benchmarks of a scale."""
+    models = load_models()
+    for model in (models[name] for name in plan.hub_policies):
+        path = f"{model.repository}/resolve/{model.revision}/config.json"
+        yield Pinned(model.repository, path, model.revision, f"--config policies='{{{model.name}: FOLDER}}'")
+    for task in dict.fromkeys(task for sizes in plan.scale.domains.values() for task in sizes.tasks):
+        data = task_settings(task)["data"]
+        if data["source"] == "hub":
+            path = f"api/datasets/{data['repository']}/revision/{data['revision']}"
+            yield Pinned(data["repository"], path, data["revision"], f"--config data='{{{task}: FILE}}'")
+
+
+def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
+    """Whether each model and benchmark can be had at its pinned revision, without downloading it.
+
+    Who cannot be reached is asked once: a firewall that drops packets costs its time limit every time.
+    """
     endpoint = machine.environment.get("HF_ENDPOINT", HUB).rstrip("/")
-    token = machine.environment.get("HF_TOKEN")
-    for model in models:
-        bring = f"or bring a folder: --config policies='{{{model.name}: FOLDER}}'"
-        what = f"hub, {model.repository}"
-        if model.revision is None:
-            advice = f"give a commit hash: --config policies='{{{model.name}: HASH}}', {bring}"
+    token, wanted = machine.token(), list(on_hub(plan))
+    if wanted and machine.environment.get("HF_HUB_OFFLINE", "").upper() in OFFLINE:
+        advice = (
+            f"what is not in the hub's cache must be a file or folder: {', '.join(item.instead for item in wanted)}"
+        )
+        yield Finding("WARN", "hub", f"not asked for {len(wanted)} repositories (HF_HUB_OFFLINE)", advice)
+        return
+    for item in wanted:
+        what, bring = f"hub, {item.name}", f"or bring it: {item.instead}"
+        if item.revision is None:
+            advice = f"give a commit hash: {item.instead.replace('FOLDER', 'HASH')}, {bring}"
             yield Finding("WARN", what, "no pinned revision", advice)
             continue
-        answer = machine.ask(f"{endpoint}/{model.repository}/resolve/{model.revision}/config.json", token)
+        answer = machine.ask(f"{endpoint}/{item.path}", token)
         status = answer.status
         if status is None:
-            advice = f"check network and proxy, {bring}"
-            yield Finding("WARN", what, f"cannot be reached ({answer.problem})", advice)
-        elif status in (401, 403):
-            said = "HF_TOKEN is not set" if token is None else "the token in HF_TOKEN has no access"
-            yield Finding("FAIL", what, f"refused ({status}), {said}", f"accept its licence and set HF_TOKEN, {bring}")
+            advice = "check network, proxy and HF_ENDPOINT, or bring models, data and benchmarks (docs/scales.md)"
+            yield Finding("WARN", "hub", f"cannot be reached ({answer.problem})", advice)
+            return
+        if status in (401, 403):
+            said = "without a token" if token is None else "the token has no access"
+            advice = f"accept its licence and set HF_TOKEN, {bring}"
+            yield Finding("FAIL", what, f"refused ({status}), {said}", advice)
         elif status == 404:
-            yield Finding("FAIL", what, f"revision {model.revision} is not there", bring)
+            yield Finding("FAIL", what, f"revision {item.revision} is not there", bring)
         elif status < 400:
-            yield Finding("OK", what, f"revision {model.revision[:12]} is there")
+            yield Finding("OK", what, f"revision {item.revision[:12]} is there")
         else:
             yield Finding("WARN", what, f"answers {status}", "try again later, " + bring)
 
@@ -269,9 +258,12 @@ def examine(plan: Plan, machine: Machine, assumptions: Assumptions) -> list[Find
     findings = list(check_packages(machine, pins, " and ".join(f"requirements/{name}" for name in names)))
     rows = estimate_scale(plan, "everything", assumptions) if on_gpu else []
     if on_gpu:
-        findings += check_gpus(machine, plan, rows)
+        torch = machine.torch()
+        findings += check_cuda(machine, torch)
+        findings += check_gpus(machine, torch, plan, rows) if torch and torch.cuda else []
+        findings += check_limits(machine, plan)
     findings.append(check_disk(machine, plan, rows))
-    findings += check_hub(machine, [load_models()[name] for name in plan.hub_policies])
+    findings += check_hub(machine, plan)
     findings += check_judges(machine, plan)
     return findings
 

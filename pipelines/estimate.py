@@ -9,47 +9,29 @@ pipelines/config/estimate.yaml; they are printed below the table. docs/scales.md
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.checks import task_settings
+from pipelines.cost import (
+    GB,
+    Assumptions,
+    Responses,
+    activation_bytes,
+    kv_bytes,
+    load_assumptions,
+    logit_bytes,
+    sampling_seconds,
+    state_bytes,
+    training_flops,
+    weight_bytes,
+)
 from pipelines.origins import Model, load_models
 from pipelines.plan import Plan, load_plan
-from reference_impl.config import CONFIG_DIR, RunConfig, StrategyChoice, domain_size, resolve_run
+from reference_impl.config import RunConfig, domain_size, resolve_run
 
-GB = 1e9
 TARGETS = ("everything", "headline")
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """estimate.yaml, which explains the values."""
-
-    gpu: str
-    memory_gb: float
-    peak_tflops: float
-    update_utilisation: float
-    rollout_utilisation: float
-    rollout_tokens_max: float
-    step_overhead_s: float
-    start_s: float
-    reserved_gb: float
-    logit_chunk_tokens: int
-    text_bytes: float
-    tokens: dict[str, dict[str, float]]
-
-    def update_seconds(self, flops: float) -> float:
-        """GPU-seconds of so many floating-point operations of training."""
-        return flops / (self.update_utilisation * self.peak_tflops * 1e12)
-
-    def rollout_rate(self, model: Model) -> float:
-        """Sampled tokens a second on one GPU: 2 operations a parameter and token, at the assumed utilisation."""
-        reached = self.rollout_utilisation * self.peak_tflops * 1e12 / (2 * model.active_parameters)
-        return min(self.rollout_tokens_max, reached)
 
 
 @dataclass(frozen=True)
@@ -68,6 +50,8 @@ class Estimate:
     """Disk from its end until its grid is pruned."""
     peak_gb: float
     """Disk while it runs."""
+    graded: float = 0.0
+    """Responses that a judge grades."""
 
     @property
     def hours(self) -> float:
@@ -75,53 +59,9 @@ class Estimate:
         return self.gpu_hours / self.gpus if self.gpus else 0.0
 
 
-def load_assumptions(path: Path = CONFIG_DIR / "estimate.yaml") -> Assumptions:
-    """The assumptions in a file."""
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return Assumptions(**values)
-
-
-def training_flops(model: Model, tokens: float, length: float, checkpointing: bool) -> float:
-    """Operations of forward and backward over ``tokens`` tokens in sequences of ``length``.
-
-    Forward: 2 a parameter, and 2 · layers · heads · head_dim · length for causal attention. Backward is twice that;
-    activation checkpointing repeats the forward pass.
-    """
-    forward = 2 * model.active_parameters + 2 * model.layers * model.heads * model.head_dim * length
-    return tokens * forward * (4 if checkpointing else 3)
-
-
-def state_bytes(model: Model, strategy: StrategyChoice) -> float:
-    """Weights, gradients and optimizer on one GPU: 2 + 2 + 12 bytes a parameter in bf16, 4 + 4 + 8 in float32, each
-    divided by the number of processes from its ZeRO stage on (Rajbhandari et al. 2020), or in the CPU's memory.
-    """
-    weights, gradients, optimizer = (2, 2, 12) if strategy.precision == "bf16" else (4, 4, 8)
-    split = strategy.processes
-    weights_left = 0.0 if strategy.offload == "parameters" else weights / (split if strategy.zero_stage >= 3 else 1)
-    optimizer_left = 0.0 if strategy.offload != "none" else optimizer / (split if strategy.zero_stage >= 1 else 1)
-    gradients_left = gradients / (split if strategy.zero_stage >= 2 else 1)
-    return model.parameters * (weights_left + gradients_left + optimizer_left)
-
-
-def activation_bytes(model: Model, tokens: int, strategy: StrategyChoice) -> float:
-    """Of a micro-batch: 34 bytes a token and hidden unit of a layer (Korthikanti et al. 2022, without the attention
-    matrix, 16 bits). With checkpointing all layers keep their input only, and one has the rest.
-    """
-    width = 1 if strategy.precision == "bf16" else 2
-    layer = 34 * tokens * model.hidden_size * width
-    if not strategy.activation_checkpointing:
-        return layer * model.layers
-    return layer + 2 * tokens * model.hidden_size * width * model.layers
-
-
-def kv_bytes(model: Model, precision: str) -> int:
-    """Keys and values of one token in all layers."""
-    return 2 * model.layers * model.kv_heads * model.head_dim * (2 if precision == "bf16" else 4)
-
-
-def engine_bytes(plan: Plan, model: Model, assumptions: Assumptions, tokens: int) -> float:
+def engine_bytes(plan: Plan, options: Mapping[str, Any], model: Model, assumptions: Assumptions, tokens: int) -> float:
     """What the engine takes while it samples: its declared share of a GPU, or a batch of caches of ``tokens`` each."""
-    share = plan.scale.engine_options.get("gpu_memory_utilization")
+    share = options.get("gpu_memory_utilization")
     if share is not None:
         return float(share) * assumptions.memory_gb * GB
     return plan.scale.rollout_batch * tokens * kv_bytes(model, plan.scale.strategy.precision)
@@ -129,10 +69,10 @@ def engine_bytes(plan: Plan, model: Model, assumptions: Assumptions, tokens: int
 
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
     """GB per GPU: the update's peak or the sampler's, beside weights and optimizer, whichever is higher."""
-    logits = 2 * 4 * assumptions.logit_chunk_tokens * model.vocabulary  # and their gradient, in float32
+    logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
     update = activation_bytes(model, config.micro_batch_tokens, config.strategy) + logits
     context = round(assumptions.tokens[config.domain]["prompt"]) + config.max_response_tokens
-    sampling = engine_bytes(plan, model, assumptions, context)
+    sampling = engine_bytes(plan, plan.scale.engine_options, model, assumptions, context)
     return (state_bytes(model, config.strategy) + max(update, sampling)) / GB + assumptions.reserved_gb
 
 
@@ -142,34 +82,53 @@ def _uses(config: RunConfig) -> tuple[bool, bool]:
     return constant != 1, constant != 0
 
 
+def looks(config: RunConfig) -> int:
+    """At the validation set; the first is before the first step."""
+    return config.steps // config.validate_every + 1
+
+
 def training_gpu_hours(config: RunConfig, model: Model, gpus: int, assumptions: Assumptions) -> float:
-    """All steps, looks at the validation set, and the start."""
-    mean = {key: min(value, config.max_response_tokens) for key, value in assumptions.tokens[config.domain].items()}
-    prompt, rollout, expert = assumptions.tokens[config.domain]["prompt"], mean["rollout"], mean["expert"]
+    """All steps, looks at the validation set, and the start. All GPUs are taken while any of them works."""
+    tokens, engines = assumptions.tokens[config.domain], config.strategy.processes
+    prompt = tokens["prompt"]
+    rollout, expert = (min(tokens[name], config.max_response_tokens) for name in ("rollout", "expert"))
+    responses = Responses(prompt, rollout, config.max_response_tokens)
     rollouts, demonstrations = _uses(config)
     shown = config.mixed["demonstrations"]
-    flops = sampled = 0.0
 
     def update(sequences: int, response: float) -> float:
         length = prompt + response
         return training_flops(model, sequences * length, length, config.strategy.activation_checkpointing)
 
+    def sample(sequences: int) -> float:
+        share, precision = sequences / engines, config.strategy.precision
+        return assumptions.step_overhead_s + sampling_seconds(
+            model, assumptions, responses, share, precision, config.rollout_batch
+        )
+
+    flops = step = 0.0
     if rollouts:
-        sampled = config.rl_prompts * (config.group_size - shown) * rollout
+        step += sample(config.rl_prompts * (config.group_size - shown))
         flops += update(config.rl_prompts * (config.group_size - shown), rollout)
         flops += update(config.rl_prompts * shown, expert)
     if demonstrations:
         flops += update(config.sft_batch, expert)
-    rate = assumptions.rollout_rate(model)
-    step = assumptions.update_seconds(flops) + sampled / rate + assumptions.step_overhead_s * gpus
-    looks = config.steps // config.validate_every + 1
-    look = config.validation_rows * config.validation_samples * rollout / rate + assumptions.step_overhead_s * gpus
-    return (config.steps * step + looks * look + assumptions.start_s * gpus) / 3600
+    step += assumptions.update_seconds(flops) / engines
+    look = sample(config.validation_rows * config.validation_samples)
+    return gpus * (config.steps * step + looks(config) * look + assumptions.start_s) / 3600
+
+
+def graded_responses(config: RunConfig) -> int:
+    """How many responses a judged run has graded, 0 for others."""
+    if not config.judge:
+        return 0
+    sampled = config.rl_prompts * (config.group_size - config.mixed["demonstrations"]) if _uses(config)[0] else 0
+    return config.steps * sampled + looks(config) * config.validation_rows * config.validation_samples
 
 
 def training_disk(config: RunConfig, model: Model) -> tuple[float, float]:
     """(at its end, at the highest) GB: checkpoints in the weights' precision; while training, states to resume from."""
-    weight = 2 if config.strategy.precision == "bf16" else 4
+    weight = weight_bytes(config.strategy.precision)
     weights = model.parameters * weight / GB
     checkpoints = config.steps // config.validate_every if config.keep == "epoch" else 1
     state = model.parameters * (weight + (12 if config.strategy.precision == "bf16" else 8)) / GB
@@ -192,6 +151,7 @@ def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) ->
         0.0 if pruned else end,
         end,
         peak,
+        graded_responses(config),
     )
 
 
@@ -201,17 +161,21 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     model, gpus = _model(plan, plan.scale.domains[domain].policies[role]), plan.resources("generate")["gpu"]
     limit = domain_size(plan.declarations, plan.scale, domain, "max_response_tokens")
     means = assumptions.tokens[domain]
-    rollout, samples, caps = min(means["rollout"], limit), 0, plan.scale.evaluation
+    rollout, samples, graded, caps = min(means["rollout"], limit), 0, 0, plan.scale.evaluation
     for task in map(task_settings, plan.scale.domains[domain].tasks):
         repeats = min(task["samples_per_problem"], caps.max_samples or task["samples_per_problem"])
-        samples += min(task["rows"], caps.max_items or task["rows"]) * repeats
-    hours = (samples * rollout / assumptions.rollout_rate(model) + assumptions.start_s * gpus) / 3600
+        number = min(task["rows"], caps.max_items or task["rows"]) * repeats
+        samples += number
+        graded += number if task["kind"] == "judge" else 0
+    precision, responses = plan.scale.strategy.precision, Responses(means["prompt"], rollout, limit)
+    sampling = sampling_seconds(model, assumptions, responses, samples, precision, plan.scale.rollout_batch)
+    hours = gpus * (sampling + assumptions.start_s) / 3600
     disk = samples * (means["prompt"] + rollout) * assumptions.text_bytes / GB
-    weights = model.parameters * (2 if plan.scale.strategy.precision == "bf16" else 4)
-    share = "gpu_memory_utilization" in plan.scale.engine_options
-    engine = engine_bytes(plan, model, assumptions, round(means["prompt"]) + limit)
-    memory = (engine if share else weights + engine) / GB + assumptions.reserved_gb
-    return Estimate(f"evaluate {domain}/{method}", model.name, gpus, hours, memory, disk, disk, disk)
+    weights = model.parameters * weight_bytes(precision)
+    options = plan.scale.evaluation.engine_options
+    engine = engine_bytes(plan, options, model, assumptions, round(means["prompt"]) + limit)
+    memory = (engine if "gpu_memory_utilization" in options else weights + engine) / GB + assumptions.reserved_gb
+    return Estimate(f"evaluate {domain}/{method}", model.name, gpus, hours, memory, disk, disk, disk, graded)
 
 
 def estimate_scale(plan: Plan, target: str, assumptions: Assumptions) -> list[Estimate]:
@@ -259,7 +223,8 @@ def _stored(plan: Plan, job: str, policy: str) -> Estimate:
 def _times(row: Estimate, seeds: int) -> Estimate:
     suffix = f" × {seeds}" if seeds > 1 else ""
     disk = (row.kept_gb * seeds, row.waiting_gb * seeds, row.peak_gb)
-    return Estimate(row.job + suffix, row.model, row.gpus, row.gpu_hours * seeds, row.memory_gb, *disk)
+    hours, graded = row.gpu_hours * seeds, row.graded * seeds
+    return Estimate(row.job + suffix, row.model, row.gpus, hours, row.memory_gb, *disk, graded)
 
 
 def _model(plan: Plan, name: str) -> Model:
@@ -278,14 +243,7 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
     for row in rows:
         numbers = f"{row.gpus:>4} {row.gpu_hours:>9.1f} {row.hours:>7.1f} {row.memory_gb:>7.1f}"
         lines.append(f"{row.job:{width}}  {row.model:22} {numbers} {row.kept_gb:>8.1f} {row.peak_gb:>10.1f}")
-    total, wall = sum(row.gpu_hours for row in rows), sum(row.hours for row in rows)
-    kept, extra = disk_needed(rows)
-    lines += [
-        "",
-        f"in all: {total:,.0f} GPU-hours ({wall:,.0f} hours, one job after the other); "
-        f"{max(row.memory_gb for row in rows):.0f} GB per GPU at most; "
-        f"disk: {kept:,.0f} GB kept, {kept + extra:,.0f} GB at most",
-    ]
+    lines += ["", *_sums(rows), *_not_counted(rows)]
     lines += [
         f"DOES NOT FIT: {row.job} needs {row.memory_gb:.0f} GB per GPU" for row in rows if _too_large(row, assumptions)
     ]
@@ -297,6 +255,35 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
     lines += ["", "Assumptions, none of them measured (pipelines/config/estimate.yaml; docs/scales.md):"]
     lines += [f"  {key}: {value}" for key, value in vars(assumptions).items()]
     return "\n".join(lines)
+
+
+def _sums(rows: Sequence[Estimate]) -> list[str]:
+    """GPU-hours by kind of job, and what the machine must have."""
+    lines = []
+    for kind in ("train", "evaluate"):
+        some = [row for row in rows if row.job.startswith(kind)]
+        lines.append(f"{kind}: {sum(row.gpu_hours for row in some):,.0f} GPU-hours in {len(some)} rows")
+    total, wall = sum(row.gpu_hours for row in rows), sum(row.hours for row in rows)
+    kept, extra = disk_needed(rows)
+    more = max(row.peak_gb - row.waiting_gb for row in rows)
+    return [
+        *lines,
+        f"in all: {total:,.0f} GPU-hours ({wall:,.0f} hours, one job after the other); "
+        f"{max(row.memory_gb for row in rows):.0f} GB per GPU at most",
+        f"disk: {kept:,.0f} GB kept, {kept + extra:,.0f} GB at most with one run at a time, "
+        f"{more:,.0f} GB more for each beside it",
+    ]
+
+
+def _not_counted(rows: Sequence[Estimate]) -> list[str]:
+    """What a scale takes beside its GPUs."""
+    graded = sum(row.graded for row in rows)
+    models = sum(row.kept_gb for row in rows if row.job.startswith("policy"))
+    judge = f"the judge's server ({graded:,.0f} responses to grade), " if graded else ""
+    return [
+        f"not counted: {judge}servers that write demonstrations, downloads ({models:,.0f} GB of models; data and "
+        "benchmarks), CPU jobs (data, selection, scores, report) and the CPU's memory (`resources` of the scale)"
+    ]
 
 
 def _too_large(row: Estimate, assumptions: Assumptions) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pipelines import doctor
-from pipelines.doctor import ROOT, Answer, Finding, Machine, Torch, ask, examine, read_pins
-from pipelines.estimate import load_assumptions
+from pipelines.cost import load_assumptions
+from pipelines.doctor import ROOT, Finding, examine, read_pins
+from pipelines.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
@@ -26,7 +27,11 @@ def machine(**changes: Any) -> Machine:
         environment={"HF_TOKEN": SECRET, "CHORD_JUDGE_API_KEY": "sk-secret"},
         version={**GPU_PINS, "torch": "2.13.0+cu130"}.get,
         torch=lambda: EIGHT,
-        driver=lambda: "580.1",
+        driver=lambda: "580.82.07",
+        nvcc=lambda: "13.0",
+        compiler=lambda: "/usr/bin/c++",
+        memory_gb=lambda: 2000.0,
+        open_files=lambda: 1048576,
         free_gb=lambda path: 1e6,
         ask=lambda url, token: Answer(200),
     )
@@ -50,7 +55,8 @@ def test_a_machine_as_it_should_be_has_one_warning(paper: Plan) -> None:
     found = findings(paper)
     # No commit hash of this model could be established.
     assert levels(found) == {"hub, microsoft/Phi-mini-MoE-instruct": "WARN"}
-    assert {"Python", "packages", "driver", "CUDA", "GPUs", "GPU memory", "NCCL", "disk"} < set(found)
+    looked_at = {"Python", "packages", "driver", "CUDA", "compilers", "GPUs", "GPU memory", "NCCL", "memory"}
+    assert looked_at | {"shared memory", "open files", "disk", "hub, HuggingFaceH4/aime_2024"} < set(found)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,24 @@ def test_a_machine_as_it_should_be_has_one_warning(paper: Plan) -> None:
         ({"python": (3, 10, 1)}, "Python", "FAIL", "3.10.1", "3.11 or later"),
         ({"version": {**GPU_PINS, "vllm": "0.31.0"}.get}, "packages", "WARN", "vllm 0.31.0 (pinned 0.32.0)", "gpu.txt"),
         ({"version": lambda name: None}, "packages", "FAIL", "missing: torch, vllm,", "environment.md"),
-        ({"driver": lambda: None}, "driver", "FAIL", "nvidia-smi", "driver"),
+        ({"driver": lambda: None}, "driver", "FAIL", "nvidia-smi", "not the login node"),
+        ({"driver": lambda: "570.1"}, "driver", "FAIL", "570.1 is too old for CUDA 13.0", "driver 580 or later"),
+        ({"nvcc": lambda: "12.4"}, "compilers", "WARN", "nvcc 12.4 for CUDA 13.0", "set CUDA_HOME to CUDA 13.0"),
+        ({"nvcc": lambda: None}, "compilers", "WARN", "nvcc missing", "activate the conda environment"),
+        ({"compiler": lambda: None}, "compilers", "WARN", "C++ compiler missing", "and CXX"),
+        ({"memory_gb": lambda: 256.0}, "memory", "WARN", "256 GB, a run asks for 400", "resources.train.mem_mb"),
+        ({"open_files": lambda: 4096}, "open files", "WARN", "4096 at most", "ulimit -Hn"),
+        ({"free_gb": lambda path: 0.064}, "shared memory", "FAIL", "0.1 GB free, 1.1 needed", "--shm-size"),
+        (
+            {
+                "torch": lambda: dataclasses.replace(EIGHT, gpus=()),
+                "environment": {"CUDA_VISIBLE_DEVICES": ""},
+            },
+            "GPUs",
+            "FAIL",
+            "0 usable (none, CUDA_VISIBLE_DEVICES=)",
+            "needs 8",
+        ),
         ({"torch": lambda: None}, "CUDA", "FAIL", "cannot be imported", "environment.yml"),
         ({"torch": lambda: Torch("2.13.0+cpu", None, None, ())}, "CUDA", "FAIL", "2.13.0+cpu has no CUDA", "conda env"),
         (
@@ -73,7 +96,7 @@ def test_a_machine_as_it_should_be_has_one_warning(paper: Plan) -> None:
             {"torch": lambda: dataclasses.replace(EIGHT, gpus=(*EIGHT.gpus[:7], ("A100", 42.0)))},
             "GPU memory",
             "FAIL",
-            "42 GB, estimated need 74 GB",
+            "42 GB, estimated need 77 GB",
             "zero_stage",
         ),
         ({"torch": lambda: dataclasses.replace(EIGHT, nccl=None)}, "NCCL", "FAIL", "none", "environment.yml"),
@@ -93,10 +116,9 @@ def test_what_is_wrong_is_found_and_what_to_do_is_said(
     [
         (Answer(302), "OK", "revision 0cb88a4f764b is there"),
         (Answer(401), "FAIL", "accept its licence and set HF_TOKEN"),
-        (Answer(403), "FAIL", "the token in HF_TOKEN has no access"),
+        (Answer(403), "FAIL", "the token has no access"),
         (Answer(404), "FAIL", "revision 0cb88a4f764b7a12671c53f0838cd831a0843b95 is not there"),
         (Answer(503), "WARN", "try again later"),
-        (Answer(None, "gaierror"), "WARN", "cannot be reached (gaierror)"),
     ],
 )
 def test_the_hub_is_asked_for_every_model_at_its_revision(paper: Plan, answer: Answer, level: str, said: str) -> None:
@@ -111,11 +133,59 @@ def test_the_hub_is_asked_for_every_model_at_its_revision(paper: Plan, answer: A
     revision = "0cb88a4f764b7a12671c53f0838cd831a0843b95"
     address = f"https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct/resolve/{revision}/config.json"
     assert (address, SECRET) in asked
+    revision = "2fe88a2f1091d5048c0f36abc874fb997b3dd99a"
+    assert (f"https://huggingface.co/api/datasets/HuggingFaceH4/aime_2024/revision/{revision}", SECRET) in asked
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(paper: Plan) -> None:
+    asked: list[str] = []
+
+    def silent(url: str, token: str | None) -> Answer:
+        asked.append(url)
+        return Answer(None, "TimeoutError")
+
+    found = findings(paper, ask=silent, environment={"HF_ENDPOINT": "https://mirror.example/"})
+    assert found["hub"].level == "WARN" and "cannot be reached (TimeoutError)" in found["hub"].found
+    assert [url.startswith("https://mirror.example/") for url in asked] == [True, False]  # the other one is the judge's
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_offline_nothing_is_asked_of_the_hub(paper: Plan, value: str) -> None:
+    def answering(url: str, token: str | None) -> Answer:
+        assert "huggingface" not in url
+        return Answer(200)
+
+    found = findings(paper, ask=answering, environment={"HF_HUB_OFFLINE": value})
+    assert found["hub"].level == "WARN" and "HF_HUB_OFFLINE" in found["hub"].found
+    assert "--config policies='{Qwen2.5-7B-Instruct: FOLDER}'" in found["hub"].advice
+
+
+def test_the_token_is_where_the_hubs_client_looks_for_it(tmp_path: Path) -> None:
+    assert machine().token() == SECRET
+    assert machine(environment={}).token() is None
+    folder = tmp_path / ".cache" / "huggingface"
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("hf_file\n", encoding="utf-8")
+    for environment in ({"HOME": str(tmp_path)}, {"HF_HOME": str(folder)}, {"HF_TOKEN_PATH": str(folder / "token")}):
+        assert machine(environment=environment).token() == "hf_file"
+    assert machine(environment={"HOME": str(tmp_path), "HF_TOKEN": SECRET}).token() == SECRET
+
+
+def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan) -> None:
+    scale = dataclasses.replace(
+        paper.scale,
+        engine_options={"placement": "dedicated", "tensor_parallel_size": 2},
+        strategy=dataclasses.replace(paper.scale.strategy, processes=4),
+    )
+    found = findings(dataclasses.replace(paper, scale=scale), free_gb=lambda path: 4.0)
+    # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 8 GPUs; 4 · 1.1 GB at once.
+    assert found["placement"].level == "FAIL" and "need 12 GPUs" in found["placement"].found
+    assert found["shared memory"].level == "FAIL" and "4.0 GB free, 4.4 needed" in found["shared memory"].found
 
 
 def test_without_a_token_the_refusal_says_so(paper: Plan) -> None:
     found = findings(paper, environment={}, ask=lambda url, token: Answer(401))
-    assert "HF_TOKEN is not set" in str(found["hub, meta-llama/Llama-3.2-3B-Instruct"])
+    assert "refused (401), without a token" in str(found["hub, meta-llama/Llama-3.2-3B-Instruct"])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +207,8 @@ def test_a_scale_without_gpus_needs_neither_them_nor_the_hub() -> None:
     def refuse(*_: Any) -> Any:
         raise AssertionError("not to be looked at")
 
-    found = findings(load_plan({"scale": "mini"}), version=pins.get, torch=refuse, driver=refuse, ask=refuse)
+    asked = dict.fromkeys(("torch", "driver", "nvcc", "compiler", "memory_gb", "open_files", "ask"), refuse)
+    found = findings(load_plan({"scale": "mini"}), version=pins.get, **asked)
     assert set(found) == {"Python", "packages", "disk"} and not levels(found)
 
 
@@ -211,3 +282,21 @@ def test_pins_are_read_without_their_comments(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("# head\ntorch==2.13.0  # why\n\nnumpy==2.3.5\n", encoding="utf-8")
     assert read_pins(path) == {"torch": "2.13.0", "numpy": "2.3.5"}
+
+
+def command(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+def test_versions_are_read_from_what_commands_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    assert driver_version() is None and nvcc_version() is None
+    command(tmp_path, "nvidia-smi", "echo 580.82.07; echo 580.82.07")
+    command(tmp_path, "nvcc", "echo 'Cuda compilation tools, release 13.0, V13.0.88'")
+    assert (driver_version(), nvcc_version()) == ("580.82.07", "13.0")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "none"))
+    assert nvcc_version() is None  # DeepSpeed takes CUDA_HOME's, whatever is on the PATH
+    command(tmp_path, "nvidia-smi", "echo 'NVIDIA-SMI has failed'; exit 9")
+    assert driver_version() is None

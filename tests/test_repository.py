@@ -71,6 +71,11 @@ def test_conda_environment_has_the_same_pins_as_the_requirements() -> None:
     assert dict(pin.split("==") for pin in listed) == pins("gpu.txt")
 
 
+def test_gpu_environment_is_resolved_from_its_pins() -> None:
+    resolved = pins("gpu-constraints.txt")
+    assert {name: resolved.get(name) for name in pins("gpu.txt")} == pins("gpu.txt")
+
+
 def test_requirements_are_what_the_code_imports() -> None:
     roots = {module.split(".")[0] for path in sources(*PACKAGES) for module in imported(path)}
     external = roots - set(sys.stdlib_module_names) - set(PACKAGES)
