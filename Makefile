@@ -25,7 +25,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything docs estimate doctor test test-vllm lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs estimate doctor test test-vllm lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headlin
 
 everything: $(BASE_STAMP)  ## the same for every table, figure and case of the paper, the headline first
 	$(BIN)/snakemake --cores $(CORES) everything $(ARGS)
+
+check-environment:  ## do the pins of the GPU environment still go together (metadata only; when requirements/gpu.txt changes)
+	$(PYTHON) -m pip install --dry-run --ignore-installed --quiet --use-feature=fast-deps --only-binary :all: \
+		--no-binary connection_pool,conda-inject,argparse-dataclass,throttler,antlr4-python3-runtime,deepspeed \
+		--requirement requirements/gpu.txt --constraint requirements/gpu-constraints.txt
 
 docs: $(BASE_STAMP)  ## write docs/declarations.md anew from pipelines/config
 	$(BIN)/python -m pipelines.declarations_table > docs/declarations.md.part

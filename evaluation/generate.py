@@ -245,8 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{arguments.domain}, {arguments.method}, seed {arguments.seed}: {len(plans)} tasks", file=sys.stderr)
     try:
         evaluate(plans, engine, tokenizer, arguments.out)
-    except EngineDeadError as error:
-        # What was sampled is stored, and the next call goes on from there.
+    except (EngineDeadError, ValueError) as error:
+        # What was sampled is stored, and the next call goes on from there. A prompt may exceed the engine's context.
         sys.exit(f"error: {error}")
 
 

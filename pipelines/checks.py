@@ -82,6 +82,13 @@ def _check_engine(scale: Scale) -> None:
                 f"scale {scale.name}: {key}: tensor_parallel_size {options['tensor_parallel_size']} with placement "
                 "colocated: an engine in its trainer's process has one GPU; allowed are 1, or placement: dedicated"
             )
+    size = scale.engine_options.get("tensor_parallel_size", 1)
+    gpus = scale.resources.get("train", {}).get("gpu", 0)
+    if scale.engine_options.get("placement") == "dedicated" and 0 < gpus < 1 + size:
+        raise ValueError(
+            f"scale {scale.name}: placement dedicated: resources: {{train: {{gpu: {gpus}}}}}, but a training process and "
+            f"its engine need {1 + size}"
+        )
 
 
 def experiment_entries(declarations: Declarations) -> dict[str, Any]:

@@ -112,6 +112,8 @@ class Settings:
             "caps": [caps.max_items, caps.max_samples],
             "max_tokens": domain_size(self.declarations, self.scale, domain, "max_response_tokens"),
         }
+        if caps.engine_options.get("max_model_len") is not None:
+            settings["max_model_len"] = caps.engine_options["max_model_len"]
         judge = [option for name in names for option in self.judge_options(domain, name)]
         local = {name: self.data[name].sha256 for name in names if name in self.data}
         return digest({**settings, **({"judge": judge} if judge else {}), **({"data": local} if local else {})})

@@ -32,3 +32,9 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
         if ids and ids[0] in tokenizer.added_tokens_decoder:
             return int(ids[0])
     return int(tokenizer.eos_token_id)
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, eos: int | list[int] | None) -> list[int]:
+    """The tokens that end a response: the checkpoint's ``eos`` (one alone: the tokenizer's too), and an end of turn."""
+    named = eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]
+    return sorted({i for i in [*named, end_of_turn(tokenizer)] if i is not None})

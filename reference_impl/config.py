@@ -143,7 +143,9 @@ class RunConfig:
         or eight, in the same precision.
         """
         values = self.to_dict()
-        del values["engine_options"]
+        longest = values.pop("engine_options").get("max_model_len")
+        if longest is not None:  # of the engine's options the only one that changes samples
+            values["max_model_len"] = longest
         if values["tis_cap"] is None:
             del values["tis_cap"]
         precision = values.pop("strategy")["precision"]

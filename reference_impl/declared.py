@@ -119,7 +119,7 @@ class ScaleDomain:
     name: str
     data: str
     policies: Mapping[str, str]
-    """Role → checkpoint folder or hub name of this scale's policy."""
+    """Role → this scale's policy: one of the sandbox's, or a model of models.yaml."""
     steps_divisor: float
     validation_rows: int
     tasks: tuple[str, ...]
@@ -201,7 +201,7 @@ class Scale:
     evaluation: Evaluation
     strategy: StrategyChoice = StrategyChoice()
     engine_options: Mapping[str, Any] = field(default_factory=dict)
-    """How the engine uses its GPUs while a run trains, never what it samples; the engine checks them."""
+    """How the engine uses its GPUs while a run trains; of them `max_model_len` alone changes what it samples."""
     tis_cap: float | None = None
     """Truncated importance sampling (`mismatch.tis_weights_BT`) with this cap; None: without."""
     resources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

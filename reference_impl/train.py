@@ -17,6 +17,7 @@ Where the scale's strategy is for several processes, torchrun or the deepspeed l
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -138,8 +139,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Command line; a mistake in what was asked or given ends with one line on standard error."""
     arguments = parse_arguments(argv)
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # on a CPU, jobs run side by side; beside a GPU, threads update what is offloaded
+    # On a CPU, jobs run side by side; beside a GPU, threads update what is offloaded: a machine's processes share them.
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes) if torch.cuda.is_available() else 1)
     try:
         config = resolve_run(
             load_declarations(arguments.declarations),

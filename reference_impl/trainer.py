@@ -108,8 +108,13 @@ class Trainer:
                 data.prompts, self.prompts, data.expert, self.expert, self.reward, tokenizer
             )
         self.validator = Validator(config, data.validation, strategy, engine, tokenizer, folder, self.reward)
+        context = strategy.model.config.max_position_embeddings
+        longest = max(map(len, [*self.prompts, *self.validator.prompts]))
+        if longest >= context:
+            raise ValueError(f"a prompt of {longest} tokens leaves no place for a response: the context is {context}")
         self.identity = identity
         self.progress = load_state(folder / "state", strategy, identity) or Progress()
+        self.stale = True  # the engine gets the weights before it samples next
         self.started = time.monotonic() - self.progress.seconds
         self.log: StepLog | None = None
         if rank() == 0:
@@ -119,7 +124,6 @@ class Trainer:
 
     def train(self) -> Progress:
         """Run to the end; returns the final progress with the best validation record."""
-        self.with_engine(self.sync_engine)
         if self.progress.step == 0:
             self.log_validation(self.with_engine(lambda: self.validator.evaluate(step=0)))
         while self.progress.step < self.config.steps:
@@ -156,7 +160,7 @@ class Trainer:
         progress.mu_state = mu_state
         progress.grad_norm = update["grad_norm"]
         if progress.step % self.config.sync_every == 0 or progress.step == self.config.steps:
-            self.with_engine(self.sync_engine)
+            self.stale = True
         metrics: Record = {
             "step": progress.step,
             "paper_step": progress.step * self.config.steps_divisor,
@@ -274,20 +278,25 @@ class Trainer:
         }
 
     def with_engine(self, call: Callable[[], T]) -> T:
-        """The call's result, from a second attempt with a new engine where the engine dies.
+        """The call's result, the engine holding the weights that it is to sample from.
+
+        Where it dies there is a second attempt, with a new engine.
 
         A sampler that lags behind (`sync_every`) holds the newest weights then. Where ranks share a run all of them
         would have to try again: there the run ends, and goes on from its last state when it is started again.
         """
         try:
+            if self.stale:
+                self.sync_engine()
             return call()
         except EngineDeadError as error:
             if world_size() > 1:
                 raise
             print(f"{error}; starting it again", file=sys.stderr, flush=True)
-            self.engine.restart()
-            self.sync_engine()
-            return call()
+        # Not above: the error's traceback holds what the dead engine held of a GPU.
+        self.engine.restart()
+        self.sync_engine()
+        return call()
 
     def sync_engine(self) -> None:
         """Hand the new weights to the engine and make sure that it has them: stale rollouts would train silently."""
@@ -296,6 +305,7 @@ class Trainer:
         expected, found = fingerprint(weights), self.engine.fingerprint()
         if found != expected:
             raise RuntimeError(f"the rollout engine holds weights {found}, not the policy's {expected}")
+        self.stale = False
 
 
 def rate(tokens: float | None, seconds: float) -> float | None:

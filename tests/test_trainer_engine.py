@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from reference_impl import train
 from reference_impl.batching import TrainingSequence
@@ -16,6 +17,7 @@ from reference_impl.files import read_jsonl
 from reference_impl.losses import grpo_loss
 from reference_impl.rollout import EngineDeadError
 from reference_impl.strategy import TorchStrategy
+from reference_impl.trainer import Trainer
 from tests.test_trainer import config_of, sequences_of, trainer_of
 
 
@@ -103,8 +105,33 @@ def test_engine_sleeps_through_the_update_and_no_longer(tiny_policy: Path, tmp_p
         note(trainer.engine, name)
     note(trainer, "update")
     trainer.train()
-    step = ["generate", "sleep", "update", "update_weights"]
-    assert calls == ["update_weights", "generate", *step, *step, "generate"]
+    step = ["update_weights", "generate", "sleep", "update"]
+    # The first look and the first step sample from the same weights.
+    assert calls == ["update_weights", "generate", *step[1:], *step, "update_weights", "generate"]
+
+
+def test_weights_are_handed_over_only_where_they_are_sampled_from(tiny_policy: Path, tmp_path: Path) -> None:
+    """SFT samples for its looks at the validation set alone: before step 1 and after steps 2 and 4."""
+    trainer = trainer_of(config_of("sft-lr5e-06", steps=4, validate_every=2), tiny_policy, tmp_path)
+    calls: list[str] = []
+    trainer.engine.update_weights = dies(trainer.engine.update_weights, set(), calls)  # type: ignore[method-assign]
+    trainer.train()
+    assert len(calls) == 3
+
+
+def test_prompt_as_long_as_the_context_is_refused_before_training(tiny_policy: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(config_of("grpo"), tiny_policy, tmp_path)
+    trainer.strategy.model.config.max_position_embeddings = max(map(len, trainer.prompts))
+    with pytest.raises(ValueError, match=r"a prompt of .* tokens leaves no place for a response"):
+        Trainer(
+            trainer.config,
+            trainer.data,
+            trainer.strategy,
+            trainer.engine,
+            AutoTokenizer.from_pretrained(tiny_policy),
+            tmp_path,
+            "other",
+        )
 
 
 def with_engine_logprobs(sequences: list[TrainingSequence], policy: Path, shift: float) -> list[TrainingSequence]:
@@ -177,6 +204,7 @@ def test_the_cap_is_part_of_a_runs_identity_and_the_engines_options_are_not() ->
         return resolve_run(declarations, dataclasses.replace(scale, **changes), "grpo", "math", 0).hash()
 
     assert hash_with() == hash_with(engine_options={"placement": "dedicated"}) != hash_with(tis_cap=2.0)
+    assert hash_with() != hash_with(engine_options={"max_model_len": 500}), "it cuts responses"
 
 
 @pytest.mark.parametrize("cap", ["0", "-1", "much", ".nan"])

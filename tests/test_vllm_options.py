@@ -1,4 +1,4 @@
-"""What surrounds the vLLM engine and needs no vLLM: options, placement, buckets, fingerprints that add up."""
+"""What surrounds the vLLM engine and needs no vLLM: options, placement, fingerprints that add up."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from reference_impl.chat import stop_ids
 from reference_impl.rollout import load_engine
 from reference_impl.rollout.engine import WEIGHT_SUM_MODULUS, fingerprint, weight_sums
-from reference_impl.rollout.vllm_engine import (
-    VllmOptions,
-    buckets,
-    dedicated_devices,
-    stop_ids,
-    visible_devices,
-)
+from reference_impl.rollout.vllm_engine import VllmOptions, dedicated_devices, eos_of, visible_devices
 
 
 @pytest.mark.parametrize(
@@ -60,22 +55,9 @@ def test_dedicated_engines_take_the_gpus_behind_the_trainers(monkeypatch: pytest
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5,6,7,8,9"
 
 
-def test_buckets_hold_up_to_the_limit() -> None:
-    tensors = {name: torch.full((size,), 1.0) for name, size in (("a", 2), ("b", 1), ("c", 9), ("d", 1))}
-    # 4 bytes a number, 12 a bucket: c is larger and travels alone.
-    found = [list(bucket) for bucket in buckets(tensors.items(), 12)]
-    assert found == [["a", "b"], ["c"], ["d"]]
-    assert list(buckets([], 12)) == []
-
-
-def test_bucket_holds_a_view_without_what_is_behind_it() -> None:
-    (bucket,) = buckets([("part", torch.zeros(1000)[:2])], 100)
-    assert bucket["part"].untyped_storage().nbytes() == 8
-
-
 def test_stop_ids_are_those_of_the_transformers_engine(tiny_policy: Path) -> None:
     engine, tokenizer = load_engine("transformers", tiny_policy)
-    assert stop_ids(tiny_policy, tokenizer) == engine.stop_ids.tolist()  # type: ignore[attr-defined]
+    assert stop_ids(tokenizer, eos_of(tiny_policy)) == engine.stop_ids.tolist()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

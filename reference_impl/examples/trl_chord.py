@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
+from reference_impl.chat import DATE, end_of_turn
 from reference_impl.files import read_jsonl
 from reference_impl.losses import chord_loss, grpo_loss, sft_loss
 from reference_impl.models import load_model
@@ -61,11 +62,13 @@ class ChordTrainer(GRPOTrainer):
     def tokens_of(self, row: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Ids of the prompt, up to where the assistant's turn begins, and of the response with its end of turn."""
         tokenizer = self.processing_class
-        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+        prompt = tokenizer.apply_chat_template(
+            row["prompt"], add_generation_prompt=True, tokenize=False, date_string=DATE
+        )
         prompt_ids, response_ids = (
             tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, row["completion"])
         )
-        return torch.tensor(prompt_ids), torch.tensor([*response_ids, tokenizer.eos_token_id])
+        return torch.tensor(prompt_ids), torch.tensor([*response_ids, end_of_turn(tokenizer)])
 
     def compute_loss(
         self,

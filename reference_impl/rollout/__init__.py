@@ -58,7 +58,7 @@ def load_engine(
     """The engine called ``name``, holding the weights of ``checkpoint``, and the checkpoint's tokenizer.
 
     ``dtype`` is the precision to hold them in; ``auto`` is the checkpoint's own. ``options`` are the engine's own
-    settings (``engine_options`` of a scale).
+    settings (``engine_options`` of a scale, or of its ``evaluation``).
 
     Raises ValueError for an unknown engine or option, or a folder that is not a checkpoint.
     """

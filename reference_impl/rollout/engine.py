@@ -61,6 +61,15 @@ class RolloutEngine(Protocol):
         ...
 
 
+def check_sampling(max_tokens: int, temperature: float, top_p: float) -> None:
+    """Raises ValueError for a bad sampling setting."""
+    if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
+        raise ValueError(
+            f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
+            "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
+        )
+
+
 def sample_seed(*parts: str | int) -> int:
     """A stable 63-bit seed for what ``parts`` name, e.g. ``("math", step, prompt_id, sample)``."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()

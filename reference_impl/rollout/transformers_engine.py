@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.chat import end_of_turn
+from reference_impl.chat import stop_ids
 from reference_impl.models import load_model
-from reference_impl.rollout.engine import Completion, GenerationRequest, fingerprint
+from reference_impl.rollout.engine import Completion, GenerationRequest, check_sampling, fingerprint
 
 CACHE_SHARE = 0.5
 """Of a GPU's free memory, for a batch's keys and values at their longest. The other half is for what comes and goes: a
@@ -34,8 +34,7 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-        stops = [*(eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]), end_of_turn(tokenizer)]
-        self.stop_ids = torch.tensor(sorted({i for i in stops if i is not None}), dtype=torch.long, device=model.device)
+        self.stop_ids = torch.tensor(stop_ids(tokenizer, eos), dtype=torch.long, device=model.device)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
@@ -68,11 +67,7 @@ class TransformersEngine:
         self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
     ) -> list[Completion]:
         """See :class:`~reference_impl.rollout.engine.RolloutEngine`. Raises ValueError for a bad sampling setting."""
-        if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
-            raise ValueError(
-                f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
-                "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
-            )
+        check_sampling(max_tokens, temperature, top_p)
         order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), requests[i].prompt_ids))
         completions: dict[int, Completion] = {}
         longest = max((len(request.prompt_ids) for request in requests), default=0) + max_tokens

@@ -27,16 +27,18 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
-from reference_impl.chat import end_of_turn
+from reference_impl.chat import stop_ids
 from reference_impl.config import choose
 from reference_impl.rollout.engine import (
     WEIGHT_SUM_MODULUS,
     Completion,
     EngineDeadError,
     GenerationRequest,
+    check_sampling,
     fingerprint_of_sums,
 )
 from reference_impl.rollout.vllm_names import CheckpointNames
+from reference_impl.rollout.weight_files import buckets, end_buckets, was_read, write_bucket
 
 PLACEMENTS = ("colocated", "dedicated")
 BUCKET_BYTES = 1 << 30
@@ -55,7 +57,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class VllmOptions:
-    """A scale's ``engine_options``."""
+    """A scale's ``engine_options``, or those of its ``evaluation``."""
 
     placement: str = "colocated"
     gpu_memory_utilization: float = 0.4
@@ -110,9 +112,10 @@ class VllmEngine:
         self.checkpoint = checkpoint
         self.tokenizer = tokenizer
         self.batch_size = batch_size
-        self.dtype = dtype
+        # vLLM's own "auto" halves float32; here it is the checkpoint's precision, as with transformers.
+        self.dtype = (AutoConfig.from_pretrained(checkpoint).dtype or dtype) if dtype == "auto" else dtype
         self.options = options
-        self.stop_ids = stop_ids(checkpoint, tokenizer)
+        self.stop_ids = stop_ids(tokenizer, eos_of(checkpoint))
         self.names = CheckpointNames(checkpoint)
         self._vllm = import_vllm()
         self._asleep = self._dead = False
@@ -138,11 +141,7 @@ class VllmEngine:
         A response ends with the engine's context, too, and is truncated then. Raises ValueError for a bad sampling
         setting or a prompt as long as the context, and EngineDeadError where the engine fails.
         """
-        if max_tokens < 1 or temperature <= 0 or not 0 < top_p <= 1:
-            raise ValueError(
-                f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
-                "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
-            )
+        check_sampling(max_tokens, temperature, top_p)
         longest = max((len(request.prompt_ids) for request in requests), default=0)
         with self._alive("sampling"):
             limit = self._llm.llm_engine.model_config.max_model_len
@@ -180,10 +179,7 @@ class VllmEngine:
             if self.options.placement == "colocated":
                 self._llm.collective_rpc("load_checkpoint_tensors", args=(tensors,))
             else:
-                with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as folder:
-                    for number, bucket in enumerate(buckets(tensors, BUCKET_BYTES)):
-                        torch.save(bucket, Path(folder) / f"{number:06d}.pt")
-                    self._watched(lambda: self._llm.collective_rpc("load_weight_files", args=(folder,)))
+                self._hand_over_in_files(tensors)
             if not self._watched(self._llm.reset_prefix_cache):
                 raise RuntimeError("vLLM did not empty its prefix cache")
 
@@ -218,7 +214,12 @@ class VllmEngine:
                 "start the run again, which goes on from its last saved state"
             )
         self.close()
-        self._llm = self._start()
+        try:
+            self._llm = self._start()
+        except Exception as error:
+            raise EngineDeadError(
+                f"the vLLM engine of {self.checkpoint} does not start again: {type(error).__name__}: {error}"
+            ) from error
 
     def close(self) -> None:
         """End the engine and its processes."""
@@ -228,6 +229,7 @@ class VllmEngine:
         del llm
         self._asleep = self._dead = False
         gc.collect()
+        torch.cuda.empty_cache()  # does nothing where no GPU was used
 
     def _start(self) -> Any:
         options = self.options
@@ -277,10 +279,24 @@ class VllmEngine:
                 f"the vLLM engine of {self.checkpoint} failed while {doing}: {type(error).__name__}: {error}"
             ) from error
 
+    def _hand_over_in_files(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Give a dedicated engine's workers the tensors, of which two buckets at most lie in shared memory."""
+        with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as name:
+            folder = Path(name)
+            loading = self._begun(lambda: self._llm.collective_rpc("load_weight_files", args=(name,)))
+            for number, bucket in enumerate(buckets(tensors, BUCKET_BYTES)):
+                write_bucket(folder, number, bucket)
+                while number > 0 and not was_read(folder, number - 1, self.options.tensor_parallel_size):
+                    self._check_running(loading)
+            end_buckets(folder)
+            self._finished(loading)
+
     def _watched(self, call: Callable[[], Any]) -> Any:
         """The call's result; vLLM itself waits for ever where a dedicated engine's process is killed meanwhile."""
-        if self.options.placement == "colocated":
-            return call()
+        return call() if self.options.placement == "colocated" else self._finished(self._begun(call))
+
+    def _begun(self, call: Callable[[], Any]) -> "Future[Any]":
+        """The call, going on in a thread of its own."""
         result: Future[Any] = Future()
 
         def work() -> None:
@@ -290,11 +306,25 @@ class VllmEngine:
                 result.set_exception(error)
 
         Thread(target=work, daemon=True).start()
+        return result
+
+    def _finished(self, call: "Future[Any]") -> Any:
+        """A call's result. Raises RuntimeError where the engine's process ends before it."""
+        while not wait([call], timeout=1).done:
+            self._check_alive()
+        return call.result()
+
+    def _check_running(self, call: "Future[Any]") -> None:
+        """A pause while a call goes on. Raises RuntimeError where it, or the engine's process, ends meanwhile."""
+        if wait([call], timeout=0.01).done:
+            call.result()
+            raise RuntimeError("the engine stopped reading its weights")
+        self._check_alive()
+
+    def _check_alive(self) -> None:
         processes = self._llm.llm_engine.engine_core.resources.engine_manager.processes
-        while not wait([result], timeout=1).done:
-            if not all(process.is_alive() for process in processes):
-                raise RuntimeError("its process has ended")
-        return result.result()
+        if not all(process.is_alive() for process in processes):
+            raise RuntimeError("its process has ended")
 
     def _completion(self, output: Any) -> Completion:
         token_ids = list(output.token_ids)
@@ -312,29 +342,13 @@ def import_vllm() -> ModuleType:
         raise ValueError(f"engine vllm: {error}; docs/vllm.md says how to install it") from error
 
 
-def stop_ids(checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end a response, by the rule of the transformers engine."""
+def eos_of(checkpoint: Path) -> int | list[int] | None:
+    """The tokens that end a text, as the checkpoint says."""
     if (checkpoint / "generation_config.json").is_file():
         eos = GenerationConfig.from_pretrained(checkpoint).eos_token_id
     else:
         eos = GenerationConfig.from_model_config(AutoConfig.from_pretrained(checkpoint)).eos_token_id
-    stops = [*(eos if isinstance(eos, list) else [eos, tokenizer.eos_token_id]), end_of_turn(tokenizer)]
-    return sorted({i for i in stops if i is not None})
-
-
-def buckets(tensors: Iterable[tuple[str, Tensor]], limit: int) -> Iterator[dict[str, Tensor]]:
-    """Named tensors in groups of at most ``limit`` bytes, on the CPU."""
-    bucket: dict[str, Tensor] = {}
-    size = 0
-    for name, tensor in tensors:
-        if bucket and size + tensor.nbytes > limit:
-            yield bucket
-            bucket, size = {}, 0
-        # A copy: a view would be saved with all the storage behind it.
-        bucket[name] = tensor.to("cpu", copy=True)
-        size += tensor.nbytes
-    if bucket:
-        yield bucket
+    return eos
 
 
 def dedicated_devices(options: VllmOptions) -> list[str] | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import vllm._custom_ops as vllm_ops
 from torch import Tensor, nn
 from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
@@ -19,6 +18,7 @@ from vllm.model_executor.models.phimoe import PhiMoEForCausalLM
 from vllm.platforms import current_platform
 
 from reference_impl.rollout.engine import WEIGHT_SUM_MODULUS, weight_sums
+from reference_impl.rollout.weight_files import read_buckets
 
 if current_platform.is_cpu():
     # oneDNN repacks a layer's weights and drops the original, which then nobody can check: take torch's own product.
@@ -43,18 +43,12 @@ class WorkerExtension:
             pack_experts(self.get_model())
 
     def load_weight_files(self: Any, folder: str) -> None:
-        """Load every ``*.pt`` of ``folder``, each some of a checkpoint's tensors by name."""
-        self.load_checkpoint_tensors(tensors_of(Path(folder)))
+        """Load what comes through the files of a folder, by a checkpoint's names."""
+        self.load_checkpoint_tensors(read_buckets(Path(folder), get_tensor_model_parallel_rank()))
 
     def held_weight_sums(self: Any) -> dict[str, tuple[int, int]]:
         """`weight_sums` of every tensor that this worker accounts for, by a checkpoint's names."""
         return own_weight_sums(self.get_model())
-
-
-def tensors_of(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """The named tensors of a folder of ``*.pt`` files, one file in memory at a time."""
-    for path in sorted(folder.glob("*.pt")):
-        yield from torch.load(path, weights_only=True).items()
 
 
 def pack_experts(model: nn.Module) -> None:

@@ -14,7 +14,9 @@ import yaml
 from pipelines.sandbox import math_world
 from reference_impl.config import CONFIG_DIR
 from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.rollout import load_engine
 from tests.conftest import REPO
+from tests.with_vllm.reference import load_reference, logprob_error, requests_of
 
 
 def command(folder: Path, policy: Path, scale: dict[str, Any]) -> list[str]:
@@ -49,19 +51,37 @@ def train(launcher: list[str], arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_two_processes_with_an_engine_each_train_as_one(policy: Path, tmp_path: Path) -> None:
-    alone = {"name": "alone", "engine": "vllm"}
+@pytest.fixture(scope="module")
+def folder(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of one process of plain torch, called alone."""
+    folder = tmp_path_factory.mktemp("ranks")
+    train(["-m"], command(folder, policy, {"name": "alone", "engine": "vllm"}))
+    return folder
+
+
+@pytest.mark.parametrize("placement", ["colocated", "dedicated"])
+def test_two_processes_with_an_engine_each_train_as_one(policy: Path, folder: Path, placement: str) -> None:
     strategy = {"kind": "deepspeed", "zero_stage": 3, "processes": 2}
-    together = {"name": "together", "engine": "vllm", "strategy": strategy}
-    train(["-m"], command(tmp_path, policy, alone))
+    options = {"placement": placement}
+    together = {"name": placement, "engine": "vllm", "engine_options": options, "strategy": strategy}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    train(torchrun, command(tmp_path, policy, together))
-    expected, found = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("alone", "together"))
+    train(torchrun, command(folder, policy, together))
+    expected, found = (read_jsonl(folder / name / "metrics.jsonl") for name in ("alone", placement))
     assert len(expected) == len(found) == 3
     for one, two in zip(expected, found, strict=True):
         assert two["engine_kl"] < 1e-9 and two["engine_ess"] == pytest.approx(1.0, abs=1e-6)
         for key, value in one.items():
             assert two[key] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-6)), key
-    looks = [read_jsonl(tmp_path / name / "validation.jsonl") for name in ("alone", "together")]
+    looks = [read_jsonl(folder / name / "validation.jsonl") for name in ("alone", placement)]
     assert [look["accuracy"] for look in looks[0]] == [look["accuracy"] for look in looks[1]]
-    assert json.loads((tmp_path / "together/run.json").read_text())["config"]["strategy"]["processes"] == 2
+    assert json.loads((folder / placement / "run.json").read_text())["config"]["strategy"]["processes"] == 2
+
+
+def test_exported_checkpoint_is_one_of_vllms(running_engine: Any, folder: Path) -> None:
+    running_engine.close()  # a process holds one engine
+    engine: Any
+    engine, _ = load_engine("vllm", folder / "colocated/best", 64)
+    requests = requests_of(folder / "colocated/best")
+    completions = engine.generate(requests, max_tokens=16)
+    assert logprob_error(load_reference(folder / "colocated/best"), requests, completions) < 1e-4
+    engine.close()

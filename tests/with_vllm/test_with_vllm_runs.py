@@ -49,6 +49,9 @@ def test_chord_learns_as_with_the_transformers_engine(engine: Any, policy: Path,
         assert statistics.fmean(of_vllm) == pytest.approx(statistics.fmean(of_transformers), abs=tolerance), key
     assert found[-1]["sft_loss"] < found[0]["sft_loss"] and expected[-1]["sft_loss"] < expected[0]["sft_loss"]
     assert max(record["engine_kl"] for record in found) < 1e-4
+    assert min(record["engine_ess"] for record in found) > 0.999
+    # The rollouts teach, too: most steps have groups whose rewards differ.
+    assert sum(abs(record["grpo_loss"]) > 1e-3 for record in found) > STEPS / 2
     # The same weights and the same prompts: the first step's demonstrations cost the same.
     assert found[0]["sft_loss"] == pytest.approx(expected[0]["sft_loss"], rel=1e-5)
 
