@@ -50,7 +50,8 @@ def case_config(kind: str, accumulation: int, **changes: Any) -> RunConfig:
 
 def trainer_of(config: RunConfig, policy: Path, folder: Path) -> Trainer:
     folder.mkdir(parents=True, exist_ok=True)
-    engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, torch.float32)
+    dtype = deepspeed_strategy.DTYPES[config.strategy.precision]
+    engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, dtype)
     strategy = load_strategy(policy, config)
     return Trainer(config, data_of(config), strategy, engine, tokenizer, folder, config.hash())
 
@@ -247,6 +248,13 @@ LOOPS = {
     "luffy": {"max_response_tokens": 12},
 }
 """Run → what is changed: each with its own of what ranks must agree on."""
+RESUMED: dict[str, StrategyChoice] = {
+    **{str(stage): choice_of(stage) for stage in range(4)},
+    "2-bf16": choice_of(2, precision="bf16"),
+    "3-bf16": choice_of(3, precision="bf16"),
+    "2-bf16-offload": choice_of(2, precision="bf16", offload="optimizer"),
+}
+"""Name of a run that is stopped and resumed → its strategy. In bf16 the state holds the optimizer's float32 copy."""
 
 
 def loops(policy: Path, folder: Path) -> dict[str, Any]:
@@ -254,23 +262,23 @@ def loops(policy: Path, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for run, changes in LOOPS.items():
         trainer_of(loop_config(run, 2, **changes), policy, folder / run).train()
-    for stage in range(4):
-        config = loop_config("chord_phi", stage)
-        through = trainer_of(config, policy, folder / f"through-{stage}")
+    for name, choice in RESUMED.items():
+        config = loop_config("chord_phi", None, strategy=choice)
+        through = trainer_of(config, policy, folder / f"through-{name}")
         through.train()
-        broken = trainer_of(config, policy, folder / f"broken-{stage}")
+        broken = trainer_of(config, policy, folder / f"broken-{name}")
         dies_after(broken, 3)
         try:
             broken.train()
         except Killed:
             distributed.barrier()
-        again = trainer_of(config, policy, folder / f"broken-{stage}")
+        again = trainer_of(config, policy, folder / f"broken-{name}")
         resumed_at = again.progress.step
         again.train()
         weights = [fingerprint(trainer.strategy.weights()) for trainer in (through, again)]
         # Looked at after the last step: what it exports is the policy as it is.
-        again.validator.export(folder / f"export-{stage}")
-        found[str(stage)] = {"resumed_at": resumed_at, "weights": weights, "engine": again.engine.fingerprint()}
+        again.validator.export(folder / f"export-{name}")
+        found[name] = {"resumed_at": resumed_at, "weights": weights, "engine": again.engine.fingerprint()}
     return found
 
 

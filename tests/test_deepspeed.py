@@ -23,13 +23,14 @@ from tests.deepspeed_worker import (
     FEW_STEPS,
     KINDS,
     LOOPS,
+    RESUMED,
     case_config,
     loop_config,
     trainer_of,
     trajectory,
     write_mixture,
 )
-from tests.two_machines import arguments, train_on_two_machines
+from tests.two_machines import arguments, deepspeed_on_two_machines, train_on_two_machines
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed (requirements/gpu.txt)"
@@ -139,14 +140,14 @@ def test_divergence_on_one_process_stops_all_with_the_weights_untouched(launched
         assert "the run diverged; untouched: True" in text, f"{case}: {text}"
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_run_resumes_identically(launched: Path, stage: int) -> None:
-    case = found(launched, "loops")[str(stage)]
+@pytest.mark.parametrize("name", RESUMED)
+def test_killed_run_resumes_identically(launched: Path, name: str) -> None:
+    case = found(launched, "loops")[name]
     assert case["resumed_at"] == 2
     through, resumed = case["weights"]
     assert through == resumed == case["engine"]
     for file in ("metrics.jsonl", "validation.jsonl"):
-        paths = [launched / "loops" / f"{name}-{stage}" / file for name in ("through", "broken")]
+        paths = [launched / "loops" / f"{kind}-{name}" / file for kind in ("through", "broken")]
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -241,6 +242,17 @@ def test_command_on_two_machines_goes_on_after_every_accident(
     for file in ("metrics.jsonl", "validation.jsonl", "best/model.safetensors"):
         assert (tmp_path / "run" / file).read_bytes() == (through / file).read_bytes(), file
     assert (tmp_path / "run/run.json").is_file() and not list(tmp_path.glob("run/state*"))
+
+
+def test_deepspeeds_launcher_on_two_machines_gives_the_run_of_torchrun(
+    launched: Path, tiny_policy: Path, tmp_path: Path
+) -> None:
+    """Without ssh: the same command on both, each with its place in the list of hosts."""
+    own = launched / "command"
+    ended = deepspeed_on_two_machines(tmp_path, arguments(tiny_policy, own, tmp_path / "run"))
+    assert [status for status, _ in ended] == [0, 0], ended
+    for file in ("metrics.jsonl", "validation.jsonl", "best/model.safetensors"):
+        assert (tmp_path / "run" / file).read_bytes() == (own / "run" / file).read_bytes(), file
 
 
 def test_machines_with_other_data_are_refused(launched: Path, tiny_policy: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
-"""The training command of two processes: its inputs, and torchrun for each of two machines, both of them this one."""
+"""The training command of two processes: its inputs, and a launcher for each of two machines, both of them this one."""
 
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -53,17 +54,37 @@ def train_on_two_machines(
 
     The accident (tests/deepspeed_command.py) meets the process of the given rank.
     """
+    launcher = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
+    launcher += ["--rdzv-endpoint", f"localhost:{free_port()}", "--local-addr", "localhost"]
+    started = [*launcher, "-m", "--", "tests.deepspeed_command", accident, str(rank)]
+    return run_together(folder, [[*started, *own] for own in (first, second)])
+
+
+def deepspeed_on_two_machines(folder: Path, options: list[str]) -> list[tuple[int, str]]:
+    """Exit status and standard error of both machines' `deepspeed --no_ssh`, each with one process."""
+    hosts = folder / "hosts.txt"
+    hosts.write_text("first slots=1\nsecond slots=1\n", encoding="utf-8")
+    # The module is what the command `deepspeed` calls.
+    launcher = ["deepspeed.launcher.runner", "--hostfile", str(hosts), "--no_ssh", "--no_local_rank"]
+    launcher += ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    train = ["--module", "reference_impl.train", *options]
+    return run_together(folder, [[*launcher, "--node_rank", str(place), *train] for place in range(2)])
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        endpoint = f"localhost:{free.getsockname()[1]}"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint, "--local-addr", "localhost"]
+        return int(free.getsockname()[1])
+
+
+def run_together(folder: Path, modules: Iterable[Sequence[str]]) -> list[tuple[int, str]]:
+    """Exit status and standard error of `python -m` with each of the arguments, started at the same time."""
     started = []
-    for number, own in enumerate((first, second)):
+    for number, module in enumerate(modules):
         errors = folder / f"errors-{number}"
         with errors.open("wb") as stream:
             process = subprocess.Popen(
-                [*launcher, "-m", "--", "tests.deepspeed_command", accident, str(rank), *own],
+                [sys.executable, "-m", *module],
                 cwd=REPO,
                 env={**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"},
                 stdout=subprocess.DEVNULL,
@@ -74,4 +95,4 @@ def train_on_two_machines(
         return [(process.wait(timeout=300), errors.read_text(encoding="utf-8")) for process, errors in started]
     finally:
         for process, _ in started:
-            process.kill()
+            process.terminate()  # not kill: a launcher must have the time to end its own processes
