@@ -22,8 +22,12 @@ from reference_impl.config import CONFIG_DIR, Scale, choose
 from reference_impl.files import file_hash
 
 MODELS_FILE = CONFIG_DIR / "models.yaml"
-HOW_NOT_WHAT = frozenset({"url", "budget", "prices", "concurrency", "timeout"})
-"""Options of a data stage that change how rows are asked for, not which they are."""
+HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
+"""Options of a data stage that change how rows are asked for, not which they are.
+
+Asked are the experts of domains.yaml, one endpoint after the other. `model` is an endpoint's own name for one of them,
+and stored answers that have another are refused.
+"""
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
 

@@ -105,7 +105,10 @@ def test_answers_generated_elsewhere(tmp_path: Path) -> None:
     write_jsonl(path, [{"id": "q-1", "response": "no"}, {"id": "q-1", "response": "right q-1"}])
     (found,) = demonstrate(ROWS[:2], 1, right, Answers(path, None), None, 4)
     assert found["meta"] == {"expert_sample": 1}
-    with pytest.raises(ValueError, match=r"2 demonstrations are needed; of 2 questions 1 .*no endpoint is given"):
+    with pytest.raises(
+        ValueError,
+        match=r"2 demonstrations are needed; of 2 questions 1 .* and 1 have no answer there, the first of them q-0; no",
+    ):
         demonstrate(ROWS[:2], 2, right, Answers(path, None), None, 4)
     write_jsonl(path, [{"id": "q-1", "text": "?"}])
     with pytest.raises(ValueError, match=r"R1\.jsonl, row 1: expected id and response, got id, text"):

@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from tests.judge_server import Handler, serve
 from tests.real_data import FUNCTIONS, benchmarks_folder, described, toolace_row, toolace_system
 
 ANY = Limits(16384)
+R1 = "DeepSeek-R1"
 NAMES = (
     "Market Trends API",
     "Market",
@@ -138,7 +142,7 @@ def test_the_stage_takes_accepted_answers_from_a_file(tmp_path: Path) -> None:
     options += ["--answers", str(answers)]
     toolace.main([*options, "--file", "candidates.jsonl"])
     candidates = read_jsonl(out / "candidates.jsonl")
-    with pytest.raises(SystemExit, match=r"8 demonstrations are needed; of 35 questions 0 .*no endpoint is given"):
+    with pytest.raises(SystemExit, match=r"8 demonstrations are needed; of 35 questions 0 .* and 35 have no answer"):
         toolace.main([*options, "--file", "expert.jsonl"])
     # Two wrong answers before each right one; every third question has no right one.
     for expert in ("DeepSeek-R1", "Qwen2.5-72B-Instruct"):
@@ -165,6 +169,98 @@ def test_the_stage_takes_accepted_answers_from_a_file(tmp_path: Path) -> None:
         assert grade_tool(row["response"], row["gold"]).correct
     assert {row["meta"]["expert_sample"] for row in main} == {1}  # the answer before it was wrong
     assert all("response" not in row and "pool" not in row for row in prompts)
+
+
+def options_with_candidates(folder: Path) -> list[str]:
+    """A folder of 60 candidates, and the command line that made it."""
+    source = folder / "data.json"
+    source.write_text(json.dumps([toolace_row(n) for n in range(3, 63)]), encoding="utf-8")
+    options = ["--domain", "tool", "--scale", "smoke", "--out", str(folder / "tool"), "--local", f"toolace={source}"]
+    options += ["--benchmarks", str(benchmarks_folder(folder / "b", "tool", ["Another question."]))]
+    options += ["--answers", str(folder / "answers")]
+    toolace.main([*options, "--file", "candidates.jsonl"])
+    return options
+
+
+def right(handler: Handler, number: int, payload: Any) -> None:
+    """The right call for a question of `toolace_row`."""
+    wanted = int(re.findall(r"\d+", payload["messages"][-1]["content"])[-1])
+    gold = [{"name": "Market Trends API", "arguments": {"trend_type": "GAINERS", "limit": wanted}}]
+    handler.complete(answer({"id": "", "gold": gold})["response"], {"prompt_tokens": 900, "completion_tokens": 300})
+
+
+def test_only_the_expert_that_the_endpoint_serves_is_asked(tmp_path: Path) -> None:
+    options = options_with_candidates(tmp_path)
+    second, qwen = tmp_path / "tool" / "expert-second.jsonl", tmp_path / "answers" / "Qwen2.5-72B-Instruct.jsonl"
+    with serve(right) as server:
+        endpoint = ["--url", server.url, "--model", "r1", "--ask"]
+        # 8 questions of validation and 16 prompts: of 60 candidates 36 are left, and none of them has an answer.
+        missing = r"36 have no answer there, the first of them toolace-.*no endpoint is given that serves Qwen2\.5-72B"
+        with pytest.raises(SystemExit, match=missing):
+            toolace.main([*options, *endpoint, R1, "--file", second.name])
+        assert not server.payloads and not qwen.exists()
+        toolace.main([*options, *endpoint, "Qwen2.5-72B-Instruct", "--file", second.name])
+        assert len(server.payloads) == len(read_jsonl(qwen)) == 8
+        # Stored answers name another model than the endpoint's: no matter, unless they are those that are asked for.
+        written = second.read_bytes()
+        second.unlink()
+        write_jsonl(qwen, [row | {"model": "qwen-72b"} for row in read_jsonl(qwen)])
+        toolace.main([*options, *endpoint, R1, "--file", second.name])
+        assert second.read_bytes() == written and len(server.payloads) == 8
+        with pytest.raises(SystemExit, match=r"row 1: an answer of 'qwen-72b', but 'r1' is asked"):
+            toolace.main([*options, *endpoint, "Qwen2.5-72B-Instruct", "--file", second.name])
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        (
+            "--url http://localhost/v1 --model r1",
+            r"--ask missing: .*--ask EXPERT \(one of DeepSeek-R1, Qwen2\.5-72B-In",
+        ),
+        ("--ask DeepSeek-R1 --url http://localhost/v1", "--model missing"),
+        ("--ask DeepSeek-R1", "--url, --model missing"),
+        ("--ask deepseek-r1 --url http://localhost/v1 --model r1", "unknown expert 'deepseek-r1'; did you mean 'Deep"),
+    ],
+)
+def test_an_endpoint_is_said_in_full_before_anything_is_read(tmp_path: Path, endpoint: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        toolace.main(["--domain", "tool", "--scale", "smoke", "--out", str(tmp_path), *endpoint.split()])
+
+
+def test_two_processes_with_one_expert_share_its_budget(tmp_path: Path) -> None:
+    """8 and 16 demonstrations at 0.0015 each (900 tokens in at 1 and 300 out at 2 a million) are 0.036 of 0.02.
+
+    Each process by itself could pay for 8 (0.012) and 12 or more: 0.03 if neither knew of the other.
+    """
+    options = options_with_candidates(tmp_path)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(handler: Handler, number: int, payload: Any) -> None:
+        asked.set()
+        go_on.wait(timeout=60)
+        go_on.set()  # a process that never waited is not held for every question
+        right(handler, number, payload)
+
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pipelines.data.toolace", *options, *endpoint, "--file", name]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+    with serve(slow) as server:
+        endpoint = ["--ask", R1, "--url", server.url, "--model", "r1", "--prices", "1", "2", "--budget", "0.02"]
+        with start("expert.jsonl") as one:
+            assert asked.wait(timeout=120)
+            with start("expert-aligned.jsonl") as other:
+                assert other.stderr is not None
+                said = other.stderr.readline()  # while the first process waits for its answers
+                go_on.set()
+                _, error = other.communicate(timeout=120)
+            assert one.wait(timeout=120) == 0
+        assert said == f"waiting for {tmp_path / 'answers' / R1}.jsonl, which another process uses\n"
+        assert other.returncode == 1 and "of the budget of 0.02 are spent" in error
+    stored = read_jsonl(tmp_path / "answers" / f"{R1}.jsonl")  # raises for a line that is none
+    assert len(stored) == len(server.payloads) == len({row["id"] for row in stored})
+    assert len(stored) > 8 and sum(row["prompt_tokens"] + 2 * row["completion_tokens"] for row in stored) <= 20_000
 
 
 def test_real_system_prompts_and_calls(reference_data: Path) -> None:
@@ -219,7 +315,7 @@ def test_real_questions_with_real_thoughts_through_an_endpoint(reference_data: P
     assert len(pairs) >= 335
     (tmp_path / "data.json").write_text(json.dumps([row for row, _ in pairs]), encoding="utf-8")
     answers = {row["conversations"][0]["value"]: text for row, text in pairs}
-    experts = ("expert.jsonl", "expert-aligned.jsonl", "expert-second.jsonl")
+    experts = {"expert.jsonl": R1, "expert-aligned.jsonl": R1, "expert-second.jsonl": "Qwen2.5-72B-Instruct"}
     asked: dict[str, int] = {}
 
     def expert(handler: Handler, number: int, payload: Any) -> None:
@@ -235,15 +331,19 @@ def test_real_questions_with_real_thoughts_through_an_endpoint(reference_data: P
     options += ["--answers", str(tmp_path / "a"), "--local", f"toolace={tmp_path / 'data.json'}"]
     options += ["--benchmarks", str(benchmarks_folder(tmp_path / "b", "tool", ["Another question."]))]
     with serve(expert) as server:
-        endpoint = ["--url", server.url, "--model", "r1", "--prices", "1", "2", "--budget"]
+        endpoint = ["--url", server.url, "--prices", "1", "2", "--ask"]
         toolace.main([*options, "--file", "candidates.jsonl"])
         # An answer costs 0.0015; a call may cost more, and ends the first run where there is no room for that.
         with pytest.raises(SystemExit, match=r"of the budget of 0\.02 are spent, no room for another"):
-            toolace.main([*options, *endpoint, "0.02", "--file", "expert.jsonl", "--concurrency", "1"])
+            once = ["--model", "r1", "--budget", "0.02", "--concurrency", "1", "--file", "expert.jsonl"]
+            toolace.main([*options, *endpoint, R1, *once])
         stored = len(read_jsonl(tmp_path / "a" / "DeepSeek-R1.jsonl"))
         assert 1 <= stored < 16 and len(server.payloads) == stored
-        for name in (*experts, "prompts.jsonl", "validation.jsonl", "manifest.json"):
-            toolace.main([*options, *endpoint, "5", "--file", name])
+        for name, source in experts.items():
+            model = "r1" if source == R1 else "qwen"
+            toolace.main([*options, *endpoint, source, "--model", model, "--budget", "5", "--file", name])
+    for name in ("prompts.jsonl", "validation.jsonl", "manifest.json"):
+        toolace.main([*options, "--file", name])
     assert len(server.payloads) == sum(asked.values())
     sources = described(tmp_path / "tool")["sources"]
     assert sources["source_rows"] == len(pairs) and sources["kept_rows"] >= 300, sources

@@ -5,14 +5,17 @@ stopped and nothing is paid for twice. Answers that are not accepted (wrong call
 for again; the question is asked again with another seed, a limited number of times.
 """
 
+import fcntl
 import json
 import os
 import random
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,14 +42,36 @@ class StoppedError(Exception):
     """No further question can be asked; what has been answered is stored."""
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from an answers file while it is read and added to; wait, and say so, until they let go.
+
+    Two sets of demonstrations may be of one expert, so of one file, and made at once: each process would count only its
+    own spending against the budget, and could take a line that the other is writing for a torn one. The lock is on a
+    file beside it, which stays; the kernel lets go when the process ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for {path}, which another process uses", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Answers:
     """The answers of one model, in a JSON Lines file: `id` of the question, `response`, `sample`, tokens.
 
     The same file may come from elsewhere: `id` and `response` are enough, `sample` then counts the rows of an id.
+    Safe in several threads; of several processes only one may have it at a time (`locked`).
     """
 
     def __init__(self, path: Path, model: str | None) -> None:
-        """Read the file, if there is one. Raises ValueError naming the row that is no answer, or another model's."""
+        """Read the file, if there is one. Raises ValueError naming the row that is no answer, or another model's.
+
+        model: the one that is asked; None where none is, and the rows may be any model's.
+        """
         self.path = path
         self._lock = threading.Lock()
         self._texts: dict[str, dict[int, str]] = defaultdict(dict)
@@ -238,10 +263,14 @@ def demonstrate(
                 if result is not None
             ]
     if len(found) < wanted:
-        asked = "" if expert is not None else "; no endpoint is given (--url, --model) that could be asked for more"
+        counted = f"{wanted} demonstrations are needed; of {looked_at} questions {len(found)} have an accepted answer"
+        if expert is not None:
+            raise ValueError(f"{counted} in {answers.path} within {tries} tries")
+        unanswered = [row["id"] for row in rows[:looked_at] if not answers.of(row["id"])]
+        first = f", the first of them {unanswered[0]}" if unanswered else ""
         raise ValueError(
-            f"{wanted} demonstrations are needed; of {looked_at} questions {len(found)} have an accepted answer in "
-            f"{answers.path} within {tries} tries{asked}"
+            f"{counted} in {answers.path} and {len(unanswered)} have no answer there{first}; no endpoint is given "
+            f"that serves {answers.path.stem} (--ask {answers.path.stem}, --url, --model)"
         )
     return found
 

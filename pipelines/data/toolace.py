@@ -1,25 +1,27 @@
 """Tool use from ToolACE (4.1): single-turn questions whose first answer is a call; the expert's demonstrations of them.
 
     python -m pipelines.data.toolace --domain tool --scale paper --benchmarks results/paper/benchmarks \\
-        --answers answers --url https://host/v1 --model deepseek-reasoner --prices 0.55 2.19 --budget 50 \\
-        --out results/paper/data/tool
+        --answers answers --ask DeepSeek-R1 --url https://host/v1 --model deepseek-reasoner \\
+        --prices 0.55 2.19 --budget 50 --file expert.jsonl --out results/paper/data/tool
 
 ToolACE brings golds but no reasoning, so an expert (domains.yaml names it) is asked through an OpenAI-compatible
-endpoint, or its answers are in a file already: `<answers>/<expert>.jsonl`. Answers whose calls are not exactly the
-gold ones are rejected. The API key is in the environment variable CHORD_EXPERT_API_KEY.
+endpoint, or its answers are in a file already: `<answers>/<expert>.jsonl`. An endpoint serves one expert, `--ask`;
+files of another expert's demonstrations are made from its stored answers. Answers whose calls are not exactly the gold
+ones are rejected. The API key is in the environment variable CHORD_EXPERT_API_KEY.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.expert_endpoint import Answers, Asking, Expert, demonstrate
+from pipelines.data.expert_endpoint import Answers, Asking, Expert, demonstrate, locked
 from pipelines.data.quarantine import FilteredError, MalformedError, list_column, text_column
 from pipelines.data.sources import Source
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run, split_one_pool
 from pipelines.data.toolace_calls import read_calls, read_functions
-from reference_impl.config import expert_file, load_declarations
+from reference_impl.config import choose, expert_file, load_declarations
 from reference_impl.judge_cost import Prices
 from reference_impl.rewards import grade_tool
 
@@ -68,36 +70,62 @@ def candidate(row: Mapping[str, Any], limits: Limits) -> Row:
 def demonstrations(
     name: str, rows: Sequence[Row], wanted: int, limits: Limits, options: argparse.Namespace
 ) -> list[Row]:
-    """`wanted` demonstrations by the expert that domains.yaml names for this file: right calls, within the limit."""
+    """`wanted` demonstrations by the expert that domains.yaml names for this file: right calls, within the limit.
+
+    The endpoint is asked if it serves that expert (`--ask`); any other's demonstrations are of its stored answers.
+    """
     if options.answers is None:
         raise ValueError(f"{name} needs --answers FOLDER, where the expert's answers are stored")
-    experts = {expert_file(role): expert for role, expert in load_declarations().domains["tool"].experts.items()}
-    answers = Answers(options.answers / f"{experts[name].source}.jsonl", options.model)
-    expert = None
-    if options.url is not None:
-        if options.model is None:
-            raise ValueError(f"--url needs --model, the endpoint's name of {experts[name].source}")
-        prompt_price, completion_price = options.prices
-        prices = Prices(prompt_price, completion_price, options.budget)
-        asking = Asking(
-            options.url,
-            options.model,
-            limits.max_tokens,
-            concurrency=options.concurrency,
-            timeout_s=options.timeout,
-            prices=prices,
-        )
-        expert = Expert(asking, answers)
+    source = _sources()[name]
+    path = options.answers / f"{source}.jsonl"
 
     def accept(row: Mapping[str, Any], response: str) -> bool:
         return grade_tool(response, row["gold"]).correct and limits.allow(limits.tokens(response))
 
-    found = demonstrate(rows, wanted, accept, answers, expert, options.tries)
+    with locked(path):
+        if options.ask == source:
+            answers = Answers(path, options.model)
+            expert = Expert(_asking(options, limits), answers)
+        else:
+            answers, expert = Answers(path, None), None
+        found = demonstrate(rows, wanted, accept, answers, expert, options.tries)
     for row in found:
         row["meta"]["response_tokens"] = limits.tokens(row["response"])
     if expert is not None:
         print(f"{name}: {wanted} demonstrations; {expert.report()}")
     return found
+
+
+def _sources() -> dict[str, str]:
+    """File of demonstrations → the expert whose they are."""
+    experts = load_declarations().domains["tool"].experts
+    return {expert_file(role): expert.source for role, expert in experts.items()}
+
+
+def _asking(options: argparse.Namespace, limits: Limits) -> Asking:
+    prompt_price, completion_price = options.prices
+    return Asking(
+        options.url,
+        options.model,
+        limits.max_tokens,
+        concurrency=options.concurrency,
+        timeout_s=options.timeout,
+        prices=Prices(prompt_price, completion_price, options.budget),
+    )
+
+
+def check_endpoint(options: argparse.Namespace) -> None:
+    """Raise ValueError for an endpoint that is not said in full, or serves no expert of the domain."""
+    given = {"--ask": options.ask, "--url": options.url, "--model": options.model}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return
+    if missing:
+        raise ValueError(
+            f"{', '.join(missing)} missing: an endpoint is said by --ask EXPERT (one of "
+            f"{', '.join(dict.fromkeys(_sources().values()))}), --url ADDRESS and --model (its name for that expert)"
+        )
+    choose("expert", options.ask, dict.fromkeys(_sources().values()), "--ask: experts of tool in domains.yaml")
 
 
 STAGE = Stage("toolace", 1, "tool", {"toolace": Pool(TOOLACE, candidate)}, split_one_pool, demonstrate=demonstrations)
@@ -108,6 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = arguments(STAGE, __doc__)
     expert = parser.add_argument_group("the expert")
     expert.add_argument("--answers", type=Path, help="folder of its answers, `<expert>.jsonl`; they are added there")
+    expert.add_argument("--ask", metavar="EXPERT", help="the expert that the endpoint serves; no other is asked")
     expert.add_argument("--url", help="the endpoint's address up to and without /chat/completions")
     expert.add_argument("--model", help="the endpoint's name of the expert")
     expert.add_argument("--tries", type=int, default=4, help="answers to a question before it is given up (default 4)")
@@ -117,7 +146,12 @@ def main(argv: list[str] | None = None) -> None:
         "--prices", type=float, nargs=2, default=(0.0, 0.0), metavar=("IN", "OUT"), help="of a million tokens"
     )
     expert.add_argument("--budget", type=float, help="most that all answers in the file may cost together")
-    run(STAGE, parser.parse_args(argv))
+    options = parser.parse_args(argv)
+    try:
+        check_endpoint(options)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    run(STAGE, options)
 
 
 if __name__ == "__main__":
