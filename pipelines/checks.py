@@ -86,8 +86,8 @@ def _check_engine(scale: Scale) -> None:
     gpus = scale.resources.get("train", {}).get("gpu", 0)
     if scale.engine_options.get("placement") == "dedicated" and 0 < gpus < 1 + size:
         raise ValueError(
-            f"scale {scale.name}: placement dedicated: resources: {{train: {{gpu: {gpus}}}}}, but a training process and "
-            f"its engine need {1 + size}"
+            f"scale {scale.name}: placement dedicated: resources: {{train: {{gpu: {gpus}}}}}, but a training "
+            f"process and its engine need {1 + size}"
         )
 
 

@@ -4,11 +4,13 @@
     python -m pipelines.doctor --scale paper
 
 Python, packages, driver, CUDA, compilers, GPUs and their memory, NCCL, the machine's memory and limits, disk, the hub's
-models and benchmarks, the judge. Every line is OK, WARN or FAIL; exit code 1 if one is FAIL. Nothing is downloaded or
-changed, and no token, key or password is printed. Without a network the hub is a WARN: models may be in a folder.
+models, data and benchmarks, the judge. Every line is OK, WARN or FAIL; exit code 1 if one is FAIL. Nothing is
+downloaded or changed, and no token, key or password is printed. Without a network the hub is a WARN:
+models may be in a folder.
 """
 
 import argparse
+import importlib
 import re
 import sys
 import urllib.parse
@@ -18,10 +20,11 @@ from pathlib import Path
 
 from pipelines.checks import task_settings
 from pipelines.cost import Assumptions, load_assumptions
-from pipelines.estimate import Estimate, disk_needed, estimate_scale
+from pipelines.estimate import Estimate, disk_needed, estimate_scale, placed_gpus
 from pipelines.machine import SHARED_MEMORY, Machine, Torch
-from pipelines.origins import load_models
+from pipelines.origins import is_drawn_from_candidates, load_models
 from pipelines.plan import Plan, load_plan
+from reference_impl.config import ScaleDomain
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = (3, 11)
@@ -32,12 +35,14 @@ DRIVERS = {12: 525, 13: 580}
 """CUDA → the oldest driver that serves all its minor versions (NVIDIA, "CUDA Compatibility")."""
 OPEN_FILES = 65535
 """What vLLM raises its own limit to."""
-SHARED_GB = 1.1
+SHARED_GB = 2.2
 """Of shared memory: what NCCL and workers use, and what one dedicated engine gets its weights through at a time."""
 OFFLINE = ("1", "ON", "YES", "TRUE")
 """Values of HF_HUB_OFFLINE with which the hub's client asks nothing."""
 MAKE_ENVIRONMENT = "conda env create --file environment.yml, and activate it"
 JUDGE_KEY = "CHORD_JUDGE_API_KEY"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts that are asked with a key without encryption, as in reference_impl/judge_transport.py."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,15 @@ def check_cuda(machine: Machine, torch: Torch | None) -> Iterator[Finding]:
 def check_gpus(machine: Machine, torch: Torch, plan: Plan, rows: Sequence[Estimate]) -> Iterator[Finding]:
     """GPUs, their memory, NCCL: what the scale's largest job needs."""
     needed = max(plan.resources(kind)["gpu"] for kind in ("train", "generate"))
-    options, processes = plan.scale.engine_options, plan.scale.strategy.processes
-    engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
-    placed = processes * (1 + engine)
-    if placed > plan.resources("train")["gpu"]:
-        found = f"{processes} processes and their engines need {placed} GPUs, resources.train.gpu is below"
-        yield Finding("FAIL", "placement", found, f"resources: {{train: {{gpu: {placed}}}}} in the scale")
+    processes, placed, asked = plan.scale.strategy.processes, placed_gpus(plan), plan.resources("train")["gpu"]
+    if placed > asked:
+        found = f"{processes} processes and their engines need {placed} GPUs, resources.train.gpu is {asked}"
+        advice = f"resources: {{train: {{gpu: {placed}}}}} in the scale"
+        if "--standalone" in plan.launcher("train").split():
+            yield Finding("FAIL", "placement", found, advice)
+        else:
+            advice = f"right if the launcher starts them on several machines, of which each has {asked}; else {advice}"
+            yield Finding("WARN", "placement", found, advice)
     names = ", ".join(f"{name} {memory:.0f} GB" for name, memory in torch.gpus) or "none"
     visible = machine.environment.get("CUDA_VISIBLE_DEVICES")
     limit = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible}"
@@ -168,34 +176,58 @@ def check_disk(machine: Machine, plan: Plan, rows: Sequence[Estimate]) -> Findin
 
 @dataclass(frozen=True)
 class Pinned:
-    """Something on the hub: its name, what is asked for, the commit, and what to do without the hub."""
+    """Something on the hub: its name, what is asked for, the commit, and what to do without the hub or a commit."""
 
     name: str
     path: str
     revision: str | None
     instead: str
+    pin: str = ""
 
 
 def on_hub(plan: Plan) -> Iterator[Pinned]:
-    """Models and benchmarks of a scale."""
+    """Models, benchmarks and training data of a scale."""
     models = load_models()
     for model in (models[name] for name in plan.hub_policies):
         path = f"{model.repository}/resolve/{model.revision}/config.json"
-        yield Pinned(model.repository, path, model.revision, f"--config policies='{{{model.name}: FOLDER}}'")
+        instead, pin = (f"--config policies='{{{model.name}: {what}}}'" for what in ("FOLDER", "HASH"))
+        yield Pinned(model.repository, path, model.revision, instead, pin)
     for task in dict.fromkeys(task for sizes in plan.scale.domains.values() for task in sizes.tasks):
         data = task_settings(task)["data"]
         if data["source"] == "hub":
             path = f"api/datasets/{data['repository']}/revision/{data['revision']}"
             yield Pinned(data["repository"], path, data["revision"], f"--config data='{{{task}: FILE}}'")
+    for domain, sizes in plan.scale.domains.items():
+        if is_drawn_from_candidates(sizes.data):
+            yield from _training_data(domain, sizes)
+
+
+def _training_data(domain: str, sizes: ScaleDomain) -> Iterator[Pinned]:
+    """The sources of a domain's data that are not the user's own files, at his revision or the pinned one."""
+    own, revisions = sizes.data_options.get("local", {}), sizes.data_options.get("revision", {})
+    pools = importlib.import_module(f"pipelines.data.{sizes.data}").STAGE.pools
+    for name, source in ((name, pool.source) for name, pool in pools.items() if name not in own):
+        revision = revisions.get(name, source.revision)
+        path = f"api/datasets/{source.repository}/revision/{revision}"
+        instead, pin = (
+            f"--config data_options='{{{domain}: {{{option}: {{{name}: {what}}}}}}}' (--{option} {name}={what})"
+            for option, what in (("local", "PATH"), ("revision", "HASH"))
+        )
+        yield Pinned(f"{source.repository} ({name})", path, revision, instead, pin)
 
 
 def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
-    """Whether each model and benchmark can be had at its pinned revision, without downloading it.
+    """Whether each model, benchmark and data set can be had at its pinned revision, without downloading it.
 
     Who cannot be reached is asked once: a firewall that drops packets costs its time limit every time.
     """
     endpoint = machine.environment.get("HF_ENDPOINT", HUB).rstrip("/")
-    token, wanted = machine.token(), list(on_hub(plan))
+    token = machine.token()
+    try:
+        wanted = list(on_hub(plan))
+    except (ImportError, OSError) as error:  # a stage of training data needs PyTorch
+        yield Finding("WARN", "hub", f"not asked: {error}", MAKE_ENVIRONMENT)
+        return
     if wanted and machine.environment.get("HF_HUB_OFFLINE", "").upper() in OFFLINE:
         advice = (
             f"what is not in the hub's cache must be a file or folder: {', '.join(item.instead for item in wanted)}"
@@ -205,7 +237,7 @@ def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
     for item in wanted:
         what, bring = f"hub, {item.name}", f"or bring it: {item.instead}"
         if item.revision is None:
-            advice = f"give a commit hash: {item.instead.replace('FOLDER', 'HASH')}, {bring}"
+            advice = f"give a commit hash: {item.pin}, {bring}"
             yield Finding("WARN", what, "no pinned revision", advice)
             continue
         answer = machine.ask(f"{endpoint}/{item.path}", token)
@@ -232,8 +264,13 @@ def check_judges(machine: Machine, plan: Plan) -> Iterator[Finding]:
         if sizes.judge.get("kind") != "http":
             continue
         url, what = sizes.judge["url"], f"judge of {name}"
-        shown = _without_secrets(url)
-        answer = machine.ask(url.rstrip("/") + "/models", machine.environment.get(JUDGE_KEY))
+        shown, key = _without_secrets(url), machine.environment.get(JUDGE_KEY)
+        parts = urllib.parse.urlsplit(url)
+        if key is not None and parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            found = f"{shown} is not asked: {JUDGE_KEY} would go there unencrypted, and a run refuses to send it"
+            yield Finding("FAIL", what, found, f"an https address in the scale's file, or unset {JUDGE_KEY}")
+            continue
+        answer = machine.ask(url.rstrip("/") + "/models", key)
         if answer.status is None:
             advice = "start the server of docs/judge.md, or put its address into the scale's file"
             yield Finding("FAIL", what, f"{shown} cannot be reached ({answer.problem})", advice)

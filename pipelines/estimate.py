@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.checks import task_settings
 from pipelines.cost import (
     GB,
+    VLLM_SHARE,
     Assumptions,
     Responses,
     activation_bytes,
@@ -60,20 +61,41 @@ class Estimate:
 
 
 def engine_bytes(plan: Plan, options: Mapping[str, Any], model: Model, assumptions: Assumptions, tokens: int) -> float:
-    """What the engine takes while it samples: its declared share of a GPU, or a batch of caches of ``tokens`` each."""
-    share = options.get("gpu_memory_utilization")
-    if share is not None:
-        return float(share) * assumptions.memory_gb * GB
+    """What the engine takes while it samples: vLLM its share of a GPU, weights included; the other a batch of caches of
+    ``tokens`` each, beside its weights.
+    """
+    if _shares_gpu(plan):
+        return float(options.get("gpu_memory_utilization", VLLM_SHARE)) * assumptions.memory_gb * GB
     return plan.scale.rollout_batch * tokens * kv_bytes(model, plan.scale.strategy.precision)
 
 
+def _shares_gpu(plan: Plan) -> bool:
+    """Whether the engine is given a share of the GPU, which holds all that it needs."""
+    return plan.scale.engine == "vllm"
+
+
+def placed_gpus(plan: Plan) -> int:
+    """GPUs that the processes of a run take, and their dedicated engines, on all machines."""
+    options = plan.scale.engine_options
+    engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
+    return plan.scale.strategy.processes * (1 + int(engine))
+
+
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
-    """GB per GPU: the update's peak or the sampler's, beside weights and optimizer, whichever is higher."""
+    """GB of the GPU that needs most: weights and optimizer, and beside them the update's peak or the sampler's.
+
+    A dedicated engine has GPUs of its own; without vLLM a second copy of the weights samples, and stays.
+    """
     logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
     update = activation_bytes(model, config.micro_batch_tokens, config.strategy) + logits
     context = round(assumptions.tokens[config.domain]["prompt"]) + config.max_response_tokens
     sampling = engine_bytes(plan, plan.scale.engine_options, model, assumptions, context)
-    return (state_bytes(model, config.strategy) + max(update, sampling)) / GB + assumptions.reserved_gb
+    states = state_bytes(model, config.strategy)
+    if not _shares_gpu(plan):
+        states += model.parameters * weight_bytes(config.strategy.precision)
+    apart = plan.scale.engine_options.get("placement") == "dedicated"
+    peak = max(states + update, sampling) if apart else states + max(update, sampling)
+    return peak / GB + assumptions.reserved_gb
 
 
 def _uses(config: RunConfig) -> tuple[bool, bool]:
@@ -138,7 +160,7 @@ def training_disk(config: RunConfig, model: Model) -> tuple[float, float]:
 def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) -> Estimate:
     """One training run."""
     config = resolve_run(plan.declarations, plan.scale, run, domain, plan.seeds[0])
-    model, gpus = _model(plan, config.policy), plan.resources("train")["gpu"]
+    model, gpus = _model(plan, config.policy), max(plan.resources("train")["gpu"], placed_gpus(plan))
     grids = {plan.declarations.method(name).select["from"] for name in plan.selections}
     pruned = plan.scale.keep_checkpoints == "selected" and plan.declarations.owner(run)[0].name in grids
     end, peak = training_disk(config, model)
@@ -174,7 +196,7 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     weights = model.parameters * weight_bytes(precision)
     options = plan.scale.evaluation.engine_options
     engine = engine_bytes(plan, options, model, assumptions, round(means["prompt"]) + limit)
-    memory = (engine if "gpu_memory_utilization" in options else weights + engine) / GB + assumptions.reserved_gb
+    memory = (engine if _shares_gpu(plan) else weights + engine) / GB + assumptions.reserved_gb
     return Estimate(f"evaluate {domain}/{method}", model.name, gpus, hours, memory, disk, disk, disk, graded)
 
 

@@ -7,10 +7,11 @@ This process holds the locks until the command has ended and all that it started
 workers behind, and they are ended first. If this process is killed, so is the command, which holds the locks too.
 CUDA_VISIBLE_DEVICES tells the command which GPUs are its own; where it is set already (SLURM sets it), GPUs are taken
 from those only. Where the machine has too few, nothing runs: Snakemake itself starts a job that asks for GPUs on a
-machine without any if it was called with `--resources gpu=0`. With `--gpu 0` the command takes this process's place.
+machine without any if it was called with `--resources gpu=0`. With `--gpu 0` the command takes this process's place and
+sees no GPU: it would use one that another job has leased.
 
-The locks are in `/tmp/chord-gpus-<user>`, or below the folder CHORD_GPU_LOCKS: neither TMPDIR nor XDG_RUNTIME_DIR,
-which differ between sessions or end with one. Jobs of other users are not seen: on a machine that people share, a
+The locks are in `/tmp/chord-gpus-<uid>`, or below the folder CHORD_GPU_LOCKS: neither TMPDIR nor XDG_RUNTIME_DIR,
+which differ between logins or end with one. Jobs of other users are not seen: on a machine that people share, a
 scheduler hands out the GPUs.
 """
 
@@ -255,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--gpu", type=int, required=True, help="how many GPUs the command needs; 0: it runs as it is")
+    parser.add_argument("--gpu", type=int, required=True, help="how many GPUs the command needs; 0: it sees none")
     parser.add_argument("command", nargs="+", help="the command and its arguments, after --")
     arguments = parser.parse_args(argv)
     environment = dict(os.environ)
@@ -271,6 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
             environment[VISIBLE] = ",".join(device.name for device in devices if device in leased)
             sys.exit(supervise(arguments.command, environment, list(leased.values())))
+        environment[VISIBLE] = ""
         os.execvpe(arguments.command[0], arguments.command, environment)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -74,7 +74,7 @@ def driver_version() -> str | None:
 
 
 def nvcc_version() -> str | None:
-    """Major and minor version of the CUDA compiler that DeepSpeed and FlashInfer would call; None without one."""
+    """Major and minor version of the CUDA compiler that FlashInfer would call on first use; None without one."""
     home = os.environ.get("CUDA_HOME")
     found = re.search(r"release (\d+\.\d+)", _output((str(Path(home, "bin/nvcc")) if home else "nvcc", "--version")))
     return found[1] if found else None

@@ -8,6 +8,7 @@ import pytest
 
 from pipelines import estimate
 from pipelines.cost import (
+    VLLM_SHARE,
     Assumptions,
     Responses,
     activation_bytes,
@@ -30,6 +31,7 @@ from pipelines.estimate import (
 from pipelines.origins import Model, load_models
 from pipelines.plan import Plan, load_plan
 from reference_impl.config import CONFIG_DIR, RunConfig, StrategyChoice, resolve_run
+from reference_impl.rollout.vllm_engine import VllmOptions
 from reference_impl.token_logprobs import LOGITS_BUDGET
 
 # Round numbers: 1 billion parameters, 10 layers of 1,000 units, 2 key-value heads of 50.
@@ -201,6 +203,40 @@ def test_memory_is_the_higher_of_update_and_sampling(paper: Plan, monkeypatch: p
     assert row.memory_gb == pytest.approx(4 + 1.10592 + 0.22 + 5)
 
 
+def with_scale(plan: Plan, **changes: Any) -> Plan:
+    return dataclasses.replace(plan, scale=dataclasses.replace(plan.scale, **changes))
+
+
+def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
+
+    def memory(assumed: Assumptions = ASSUMED, **changes: Any) -> float:
+        return estimate_run(with_scale(paper, **changes), "math", "grpo", assumed).memory_gb
+
+    # Without a share vLLM takes 0.4 of 80 GB; weights, gradients and optimizer are 4 GB, 5 are reserved.
+    assert VllmOptions().gpu_memory_utilization == VLLM_SHARE
+    assert memory(engine_options={}) == pytest.approx(4 + 32 + 5)
+    # A dedicated engine has other GPUs than the update: 72 of theirs; with 1 GB ones, 4 + 1.10592 + 0.22 on the others.
+    dedicated = {"placement": "dedicated", "gpu_memory_utilization": 0.9}
+    assert memory(engine_options=dedicated) == pytest.approx(72 + 5)
+    small = dataclasses.replace(ASSUMED, memory_gb=1)
+    assert memory(small, engine_options=dedicated) == pytest.approx(4 + 1.32592 + 5)
+    # transformers: a second copy of the weights, 2 GB, and one response's cache: 4,000 bytes · (100 + 16,384).
+    assert memory(engine="transformers", engine_options={}, rollout_batch=1) == pytest.approx(4 + 2 + 1.32592 + 5)
+    # 256 responses at once: 256 · 4,000 · 16,484 = 16.879616 GB, more than the update.
+    assert memory(engine="transformers", engine_options={}) == pytest.approx(4 + 2 + 16.879616 + 5)
+
+
+def test_processes_on_several_machines_are_all_counted(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`resources.train.gpu` is what one machine gives."""
+    monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
+    two = with_scale(paper, strategy=dataclasses.replace(paper.scale.strategy, processes=16))
+    row = estimate_run(two, "math", "grpo", ASSUMED)
+    assert two.resources("train")["gpu"] == 8 and row.gpus == 16
+    config = resolve_run(two.declarations, two.scale, "grpo", "math", 0)
+    assert row.gpu_hours == training_gpu_hours(config, MODEL, 16, ASSUMED)
+
+
 def test_evaluation_counts_samples_and_caps(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = load_plan({"scale": "gpu1"})
     monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-1.5B-Instruct": MODEL})
@@ -213,6 +249,11 @@ def test_evaluation_counts_samples_and_caps(monkeypatch: pytest.MonkeyPatch) -> 
     assert row.kept_gb == pytest.approx(samples * 500 * 4 / 1e9)
     # The evaluation's own share of the GPU, 0.9 of 80 GB, and 5 reserved.
     assert row.memory_gb == pytest.approx(72 + 5)
+    plain = with_scale(plan, evaluation=dataclasses.replace(plan.scale.evaluation, engine_options={}))
+    assert estimate_evaluation(plain, "math", "grpo", ASSUMED).memory_gb == pytest.approx(32 + 5)
+    # transformers: 2 GB of weights, and 256 caches of 4,000 bytes · (100 + 2,048) tokens.
+    other = with_scale(plain, engine="transformers")
+    assert estimate_evaluation(other, "math", "grpo", ASSUMED).memory_gb == pytest.approx(2 + 2.199552 + 5)
 
 
 @pytest.mark.parametrize("target", estimate.TARGETS)

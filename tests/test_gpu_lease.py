@@ -54,9 +54,10 @@ def test_a_job_sees_the_gpus_that_it_leased_and_no_other(tmp_path: Path) -> None
     assert finished(leased(tmp_path, 2, *SHOW)) == (0, "a,b\n", "")
 
 
-def test_without_gpus_the_command_runs_as_it_is(tmp_path: Path) -> None:
-    assert finished(leased(tmp_path, 0, *SHOW, devices=None)) == (0, "None\n", "")
-    assert finished(leased(tmp_path, 0, *SHOW, visible="7")) == (0, "7\n", "")
+def test_a_job_that_asks_for_no_gpu_sees_none(tmp_path: Path) -> None:
+    """It would take one that another job has leased."""
+    for visible in (None, "7"):
+        assert finished(leased(tmp_path, 0, *SHOW, visible=visible)) == (0, "\n", "")
     assert finished(leased(tmp_path, 0, sys.executable, "-c", "import sys; sys.exit(3)"))[0] == 3
     assert not list(tmp_path.iterdir())
 
@@ -165,7 +166,7 @@ def test_a_job_does_not_wait_behind_a_job_for_other_gpus(tmp_path: Path) -> None
     assert finished(first)[0] == 0
 
 
-def test_the_locks_are_in_one_place_whatever_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_locks_are_in_one_place_whatever_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """A login, a cron job and a container have other folders for temporary and runtime files; the GPUs are the same."""
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
     monkeypatch.setattr(Path, "lstat", lambda _: os.stat_result((0o40700, 0, 0, 1, os.getuid(), 0, 0, 0, 0, 0)))

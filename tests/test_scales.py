@@ -19,7 +19,7 @@ from pipelines.validate import validate
 from reference_impl.rollout import ENGINES
 from reference_impl.rollout.vllm_engine import VllmOptions
 from tests.checkout import REPO, copy_project, snakemake
-from tests.workflow_plans import edit
+from tests.workflow_plans import edit, planned_jobs
 
 HASH = "0123456789abcdef" * 2 + "01234567"
 
@@ -65,10 +65,10 @@ def test_options_of_a_stage_decide_its_rows_unless_they_only_say_how_to_ask(pape
     def hashes(plan: Plan, domain: str) -> list[str]:
         return [plan.candidates_hash(domain), plan.split_hash(domain, "expert.jsonl")]
 
-    asked = given(url="http://localhost/v1", prices=[0.5, 2], budget=10)
+    asked = given(ask="DeepSeek-R1", url="http://localhost/v1", model="r1", prices=[0.5, 2], budget=10)
     assert hashes(asked, "tool") == hashes(paper, "tool")
     words = " ".join(asked.data_options("tool"))
-    assert words.endswith("--answers results/paper/answers --url http://localhost/v1 --prices 0.5 2 --budget 10")
+    assert words.endswith("--ask DeepSeek-R1 --url http://localhost/v1 --model r1 --prices 0.5 2 --budget 10")
     local = given(local={"toolace": "here.json"})
     assert local.data_options("tool")[-2:] == ["--local", "toolace=here.json"]
     assert not set(hashes(local, "tool")) & set(hashes(paper, "tool"))
@@ -239,6 +239,24 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
     )
     assert "python -m evaluation.fetch --task rar-medicine-rating" in result.stdout
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize("scale", ["paper", "gpu1"])
+def test_everything_plans_what_tables_and_figures_need_and_nothing_else(tmp_path: Path, scale: str) -> None:
+    plan = load_plan({"scale": scale})
+    expected: set[str] = set()
+    for entry in (plan.declarations.experiments[name] for name in plan.experiments()):
+        for domain in set(entry["domains"]) & set(plan.scale.domains):
+            for method in entry["methods"]:
+                runs = plan.needed(method) & set(plan.training_runs)
+                expected |= {f"Train: {run} on {domain}, seed 0" for run in runs}
+                if entry["kind"] != "figure":
+                    expected.add(f"Evaluate: {method} on {domain}, seed 0, every task")
+    for domain in plan.scale.domains:
+        expected |= {f"Data: {Path(name).stem} of the {domain} domain" for name in plan.splits(domain)}
+    jobs = planned_jobs(copy_project(tmp_path), "everything", "--config", f"scale={scale}")
+    found = [job for job in jobs if job.startswith(("Train:", "Evaluate:")) or re.match(r"Data: \S+ of the ", job)]
+    assert sorted(found) == sorted(expected)
 
 
 # ---- Pruning

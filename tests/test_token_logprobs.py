@@ -1,5 +1,7 @@
 """Chunked log-probs and entropies: those of one softmax over all logits, without ever holding them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -307,3 +309,23 @@ def test_together_with_activation_checkpointing(qwen: PreTrainedModel, ids_BT1: 
     qwen.train()
     found_BT, _, _ = token_logprobs(qwen, ids_BT1, REAL_BT1, RESPONSES_BT, 1.0, logits_budget=2 * V)
     torch.testing.assert_close(gradients(qwen, found_BT, None), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_benchmark_of_memory_runs_and_both_ways_agree() -> None:
+    """Tiny, so its figures of memory mean nothing; both ways must compute the same."""
+    command = [
+        sys.executable,
+        "-m",
+        "reference_impl.benchmarks.logprob_memory",
+        "--tokens",
+        "64",
+        "--vocabulary",
+        "500",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if "|" in line]
+    assert [row[0] for row in rows] == ["log-probs", "---", "model alone", "all at once", "in chunks"]
+    column = rows[0].index("mean log-prob")
+    once, chunked = (float(row[column]) for row in rows[-2:])
+    assert once == chunked < 0
