@@ -42,15 +42,15 @@ check-environment:  ## do the pins of the GPU environment still go together (met
 		--requirement requirements/gpu.txt --constraint requirements/gpu-constraints.txt
 
 docs: $(BASE_STAMP)  ## write docs/declarations.md anew from pipelines/config
-	$(BIN)/python -m pipelines.declarations_table > docs/declarations.md.part
+	$(BIN)/python -m pipelines.plan.declarations_table > docs/declarations.md.part
 	mv docs/declarations.md.part docs/declarations.md
 
 estimate: $(BASE_STAMP)  ## GPU-hours, memory and disk of a scale: make estimate scale=paper
-	$(BIN)/python -m pipelines.estimate --scale $(scale) $(ARGS)
+	$(BIN)/python -m pipelines.ops.estimate --scale $(scale) $(ARGS)
 
 doctor:  ## check this machine for a scale, and say what to do: make doctor scale=paper VENV=$CONDA_PREFIX
 	@test -x $(BIN)/python || { echo "no $(BIN)/python: make setup, or name the environment to check: VENV=FOLDER" >&2; exit 1; }
-	@$(BIN)/python -m pipelines.doctor --scale $(scale) $(ARGS)
+	@$(BIN)/python -m pipelines.ops.doctor --scale $(scale) $(ARGS)
 
 test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.answers import after_think
-from reference_impl.tool_calls import Call, calls_from_json, parse_python_calls, parse_tool_call
+from reference_impl.text.answers import after_think
+from reference_impl.text.tool_calls import Call, calls_from_json, parse_python_calls, parse_tool_call
 
 # Numbers of questions: the instance weights of the averages (Appendix B.8).
 NON_LIVE = {"simple_python": 400, "multiple": 200, "parallel": 200, "parallel_multiple": 200}

@@ -26,19 +26,19 @@ from evaluation.graders import Sample, Verdict, grade_all
 from evaluation.judging import add_judge_arguments, judge_for, report_trouble
 from evaluation.summary import summarise
 from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
-from reference_impl.batching import prompt_ids
-from reference_impl.chat import prompt_text
 from reference_impl.config import choose, load_declarations, load_scale
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
-from reference_impl.judge import Judge
+from reference_impl.judge.rubric import Judge
 from reference_impl.rollout import (
     Completion,
     EngineDeadError,
     GenerationRequest,
     RolloutEngine,
     load_engine,
-    sample_seed,
 )
+from reference_impl.seeds import sample_seed
+from reference_impl.step.batching import prompt_ids
+from reference_impl.text.chat import prompt_text
 
 Row = dict[str, Any]
 Prompt = tuple[tuple[int, ...], str]

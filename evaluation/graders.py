@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from evaluation import bfcl, mmlu_pro
-from reference_impl.answers import equality, has_one_think_block, hash_marked, read_response
-from reference_impl.equivalence import WORKERS
-from reference_impl.judge import JUDGE_FAILED, JUDGED, Judge, Rubric, answer_to_judge
+from reference_impl.judge.rubric import JUDGE_FAILED, JUDGED, Judge, Rubric, answer_to_judge
+from reference_impl.text.answers import equality, has_one_think_block, hash_marked, read_response
+from reference_impl.text.equivalence import WORKERS
 
 CORRECT, WRONG, NO_ANSWER = "correct", "wrong", "no_answer"
 BAD_FORMAT, TRUNCATED, TIMEOUT = "bad_format", "truncated", "timeout"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.tasks import Task
-from reference_impl.judge import JUDGE_FAILED, Judge
-from reference_impl.judge_config import DEFAULT_CACHE, KEY_VARIABLE, PAPER_MODEL, SETTINGS, build_judge
+from reference_impl.judge.build import DEFAULT_CACHE, KEY_VARIABLE, PAPER_MODEL, SETTINGS, build_judge
+from reference_impl.judge.rubric import JUDGE_FAILED, Judge
 
 OPTION_SETTINGS = {
     "judge": "kind",

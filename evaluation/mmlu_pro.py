@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from reference_impl.answers import after_think, as_integer, read_response
+from reference_impl.text.answers import after_think, as_integer, read_response
 
 LETTERS = "ABCDEFGHIJ"
 # A number or letter that heads its option: "3", "(3)", "3. the text", "\text{C}", "C: the text".

@@ -43,10 +43,10 @@ from evaluation.tasks import (
     rubric_reference,
     task_names,
 )
-from reference_impl.answers import gold_text
 from reference_impl.config import choose
 from reference_impl.files import json_text, read_jsonl, write_jsonl
-from reference_impl.judge import Judge
+from reference_impl.judge.rubric import Judge
+from reference_impl.text.answers import gold_text
 
 GENERIC = ("math", "mmlu_pro", "bfcl", "judge")
 # Number of options of a question that does not say: MMLU-Pro's most frequent one.

@@ -8,7 +8,7 @@ The interval of a score is Wilson's score interval with the *effective* number o
 p (1 - p) / SE^2 (Korn and Graubard 1998) and a t-quantile. Its degrees of freedom follow the kurtosis of the
 question means, because a benchmark with a few solvable questions among many impossible ones tells little
 about its own variance. The plain t interval covers 83-90 % there; this one covers 93-97 %
-(tests/test_statistics.py simulates it).
+(tests/evaluation/test_statistics.py simulates it).
 """
 
 from collections.abc import Mapping, Sequence

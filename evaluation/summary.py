@@ -18,7 +18,7 @@ from evaluation.statistics import (
     question_matrix,
     variance_components,
 )
-from reference_impl.judge import JUDGE_FAILED
+from reference_impl.judge.rubric import JUDGE_FAILED
 
 FORMAT_FAILURES = (NO_ANSWER, BAD_FORMAT)
 """Reasons without a readable answer that the token limit does not explain."""

@@ -20,12 +20,12 @@ import yaml
 
 from evaluation import bfcl, mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
-from reference_impl.answers import as_integer, gold_text
 from reference_impl.config import choose
 from reference_impl.files import read_jsonl
-from reference_impl.judge import parse_rubric
-from reference_impl.judge_prompt import AGGREGATIONS
-from reference_impl.prompts import PROMPTS
+from reference_impl.judge.prompt import AGGREGATIONS
+from reference_impl.judge.rubric import parse_rubric
+from reference_impl.text.answers import as_integer, gold_text
+from reference_impl.text.prompts import PROMPTS
 
 TASKS_DIR = Path(__file__).with_name("tasks")
 KINDS = ("math", "mmlu_pro", "bfcl", "judge")

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.answers import equality, gold_text, has_one_think_block, read_response
 from reference_impl.config import choose
-from reference_impl.judge import Judge, answer_to_judge, parse_rubric
-from reference_impl.judge_config import build_judge
-from reference_impl.tool_calls import Call, parse_tool_call, same_calls
+from reference_impl.judge.build import build_judge
+from reference_impl.judge.rubric import Judge, answer_to_judge, parse_rubric
+from reference_impl.text.answers import equality, gold_text, has_one_think_block, read_response
+from reference_impl.text.tool_calls import Call, parse_tool_call, same_calls
 
 REWARD_CORRECT = 1.0
 REWARD_WRONG = 0.0

@@ -26,15 +26,15 @@ from typing import Any
 import torch
 
 from reference_impl.config import CONFIG_DIR, RunConfig, expert_file, load_declarations, load_scale, resolve_run
-from reference_impl.distributed import rank, require_same
 from reference_impl.files import file_hash, read_jsonl, write_json
-from reference_impl.methods import build_objective
-from reference_impl.provenance import environment
 from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import EngineDeadError, load_engine
+from reference_impl.run.boards import check_boards
+from reference_impl.run.provenance import environment
+from reference_impl.step.objective import build_objective
 from reference_impl.strategy import join_processes, load_strategy
+from reference_impl.strategy.distributed import rank, require_same
 from reference_impl.trainer import Data, Trainer
-from reference_impl.wandb_board import check_boards
 
 ROW_KEYS = {
     "prompts": ("id", "prompt", "question", "gold"),

@@ -19,7 +19,17 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reference_impl.advantages import zero_variance_share
-from reference_impl.batching import (
+from reference_impl.config import RunConfig
+from reference_impl.mu import Signals
+from reference_impl.rewards import build_reward
+from reference_impl.rollout import EngineDeadError, RolloutEngine, fingerprint
+from reference_impl.rollout.sampling import Outcome, Rollout, gather_outcomes, sample_rollouts
+from reference_impl.run.boards import asked_boards
+from reference_impl.run.checkpoint import Progress, load_state, save_state
+from reference_impl.run.metrics import Record, StepLog
+from reference_impl.run.validation import Validator
+from reference_impl.seeds import sample_seed
+from reference_impl.step.batching import (
     TrainingSequence,
     epoch_indices,
     expert_sequence,
@@ -27,18 +37,8 @@ from reference_impl.batching import (
     prompt_ids,
     token_statistics,
 )
-from reference_impl.checkpoint import Progress, load_state, save_state
-from reference_impl.config import RunConfig
-from reference_impl.distributed import gather, max_over_ranks, rank, share, sum_over_ranks, world_size
-from reference_impl.groups import Demonstrations, group_sequences
-from reference_impl.methods import Objective, build_objective
-from reference_impl.metrics import Record, StepLog
-from reference_impl.mismatch import ess
-from reference_impl.mu import Signals
-from reference_impl.rewards import build_reward
-from reference_impl.rollout import EngineDeadError, RolloutEngine, fingerprint, sample_seed
-from reference_impl.sampling import Outcome, Rollout, gather_outcomes, sample_rollouts
-from reference_impl.step_loss import (
+from reference_impl.step.groups import Demonstrations, group_sequences
+from reference_impl.step.loss import (
     SUMS,
     StepTokens,
     count_tokens,
@@ -47,9 +47,10 @@ from reference_impl.step_loss import (
     micro_batch_loss,
     router_share,
 )
+from reference_impl.step.mismatch import ess
+from reference_impl.step.objective import Objective, build_objective
 from reference_impl.strategy import Strategy
-from reference_impl.validation import Validator
-from reference_impl.wandb_board import asked_boards
+from reference_impl.strategy.distributed import gather, max_over_ranks, rank, share, sum_over_ranks, world_size
 
 T = TypeVar("T")
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reference_impl.answers import after_think
 from reference_impl.files import json_line, read_jsonl
-from reference_impl.judge_cost import BudgetError, Ledger, Prices, Usage
-from reference_impl.judge_http import Retries
-from reference_impl.judge_transport import AttemptError, Endpoint, HopelessError, Reply, Transport, post_within
-from reference_impl.prompts import render
-from reference_impl.rollout.engine import sample_seed
+from reference_impl.judge.client import Retries
+from reference_impl.judge.cost import BudgetError, Ledger, Prices, Usage
+from reference_impl.judge.transport import AttemptError, Endpoint, HopelessError, Reply, Transport, post_within
+from reference_impl.seeds import sample_seed
+from reference_impl.text.answers import after_think
+from reference_impl.text.prompts import render
 
 KEY_VARIABLE = "CHORD_EXPERT_API_KEY"
 """The environment variable with the API key; there is no other way to give one."""

@@ -3,7 +3,7 @@
     python -m pipelines.data.export --data results/mini/data/math --format prompt_completion --out export/math
 
 The files of the folder keep their names, and each row its place. System prompt and user text are those of
-`reference_impl.prompts`, so what another trainer reads is what this one trains on. Columns are text, or lists of
+`reference_impl.text.prompts`, so what another trainer reads is what this one trains on. Columns are text, or lists of
 messages `{"role", "content"}`:
 
 - demonstrations (`expert*.jsonl`): `prompt` and `completion`, or both together as `messages`;
@@ -23,7 +23,7 @@ from pipelines.data.sources import read_records
 from pipelines.data.splits import PROMPTS, VALIDATION
 from reference_impl.config import choose
 from reference_impl.files import json_line, whole_file
-from reference_impl.prompts import Message, render
+from reference_impl.text.prompts import Message, render
 
 Row = dict[str, Any]
 

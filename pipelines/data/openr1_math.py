@@ -15,8 +15,8 @@ from typing import Any
 from pipelines.data.quarantine import FilteredError, MalformedError, list_column, text_column
 from pipelines.data.sources import Source
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run, split_one_pool
-from reference_impl.answers import as_integer
 from reference_impl.rewards import grade_math
+from reference_impl.text.answers import as_integer
 
 OPENR1 = Source(
     # Configuration `default`, 93,733 rows in ten files. The commit is the one that copies of the set name.

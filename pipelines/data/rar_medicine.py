@@ -14,7 +14,7 @@ from pipelines.data.quarantine import FilteredError, MalformedError, text_column
 from pipelines.data.sources import Source
 from pipelines.data.splits import PROMPTS, VALIDATION
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run
-from reference_impl.judge import parse_rubric
+from reference_impl.judge.rubric import parse_rubric
 
 RAR_COLUMNS = ("question", "reference_answer", "rubric", "question_source")
 # Splits of 17,926, 2,240 and 2,242 rows. No full commit hash could be established: the user gives one.

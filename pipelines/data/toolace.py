@@ -22,7 +22,7 @@ from pipelines.data.sources import Source
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run, split_one_pool
 from pipelines.data.toolace_calls import read_calls, read_functions
 from reference_impl.config import choose, expert_file, load_declarations
-from reference_impl.judge_cost import Prices
+from reference_impl.judge.cost import Prices
 from reference_impl.rewards import grade_tool
 
 TOOLACE = Source(

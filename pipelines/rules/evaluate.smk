@@ -29,7 +29,7 @@ rule generate:
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"
     shell:
-        "python -m pipelines.gpu_lease --gpu {params.gpu} -- {params.launcher} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
+        "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
         " --method {wildcards.method} --scale {params.scale} --seed {wildcards.seed}"
         " --benchmarks {params.benchmarks} {params.data:q} --out {output} > {log} 2>&1"
 

@@ -35,7 +35,7 @@ rule policy:
     message:
         "Policy: check and install {wildcards.policy}"
     shell:
-        "python -m pipelines.sandbox.install_policy --policy {wildcards.policy} --out {params.out} > {log} 2>&1"
+        "python -m pipelines.policy.shipped --policy {wildcards.policy} --out {params.out} > {log} 2>&1"
 
 
 # The manifest is written last and is the only output: it lists all other files with their SHA-256.
@@ -61,7 +61,7 @@ rule hub_policy:
     message:
         "Policy: bring {wildcards.policy}"
     shell:
-        "python -m pipelines.hub_policy --model {wildcards.policy} {params.source:q} --out {params.out} > {log} 2>&1"
+        "python -m pipelines.policy.from_hub --model {wildcards.policy} {params.source:q} --out {params.out} > {log} 2>&1"
 
 
 rule retrain_policy:

@@ -34,7 +34,7 @@ rule train:
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
-        "python -m pipelines.gpu_lease --gpu {params.gpu} -- {params.launcher} reference_impl.train"
+        "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} reference_impl.train"
         " --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
         " --seed {wildcards.seed} --policy {params.start} --data {params.data} --out {params.out}"
         " --config-hash {params.config_hash} 2>&1 | tee {log}"
@@ -88,4 +88,4 @@ rule prune:
     message:
         "Prune: checkpoints of {wildcards.grid} on {wildcards.domain}, seed {wildcards.seed}, that nothing needs"
     shell:
-        "python -m pipelines.prune --runs {params.runs} --selections {params.selections} --out {output} > {log} 2>&1"
+        "python -m pipelines.ops.prune --runs {params.runs} --selections {params.selections} --out {output} > {log} 2>&1"

@@ -31,8 +31,8 @@ from pipelines.sandbox.policies import POLICIES_FILE, config_hash, load_policy_c
 from pipelines.sandbox.tokenizer import build_tokenizer
 from reference_impl.config import choose
 from reference_impl.files import file_hash, write_json
-from reference_impl.models import logits_and_router_loss
-from reference_impl.prompts import render
+from reference_impl.strategy.models import logits_and_router_loss
+from reference_impl.text.prompts import render
 
 TOKENIZER_EXAMPLES = 4000
 TOKENIZER_EXPERT_ROWS = 500

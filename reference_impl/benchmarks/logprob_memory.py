@@ -18,7 +18,7 @@ import time
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from reference_impl.token_logprobs import LOGITS_BUDGET, token_logprobs
+from reference_impl.step.token_logprobs import LOGITS_BUDGET, token_logprobs
 
 WAYS = {"all at once": sys.maxsize, "in chunks": LOGITS_BUDGET}
 """Logits held at once."""

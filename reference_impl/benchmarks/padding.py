@@ -11,7 +11,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 
-from reference_impl.batching import cuts
+from reference_impl.step.batching import cuts
 
 SPREAD = 0.8
 """Standard deviation of a response's log-length: the middle two thirds lie within a factor of 2.2 of the median."""

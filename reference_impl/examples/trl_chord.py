@@ -19,12 +19,12 @@ from transformers import AutoTokenizer, PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import pad
 
-from reference_impl.chat import DATE, end_of_turn
 from reference_impl.files import read_jsonl
 from reference_impl.losses import chord_loss, grpo_loss, sft_loss
-from reference_impl.models import load_model
-from reference_impl.prompts import render
 from reference_impl.rewards import math_reward
+from reference_impl.strategy.models import load_model
+from reference_impl.text.chat import DATE, end_of_turn
+from reference_impl.text.prompts import render
 from reference_impl.token_weights import p_one_minus_p
 
 

@@ -14,7 +14,6 @@ from reference_impl.rollout.engine import (
     GenerationRequest,
     RolloutEngine,
     fingerprint,
-    sample_seed,
 )
 from reference_impl.rollout.transformers_engine import TransformersEngine
 from reference_impl.rollout.vllm_engine import VllmEngine
@@ -27,7 +26,6 @@ __all__ = [
     "RolloutEngine",
     "fingerprint",
     "load_engine",
-    "sample_seed",
 ]
 
 Loaded = tuple[RolloutEngine, PreTrainedTokenizerBase]

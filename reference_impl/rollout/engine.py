@@ -1,4 +1,4 @@
-"""What every rollout engine offers, and the seeds and fingerprints that keep rollouts honest."""
+"""What every rollout engine offers, and the fingerprints that keep its weights honest."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -68,12 +68,6 @@ def check_sampling(max_tokens: int, temperature: float, top_p: float) -> None:
             f"max_tokens={max_tokens}, temperature={temperature}, top_p={top_p}: "
             "allowed are max_tokens >= 1, temperature > 0, 0 < top_p <= 1"
         )
-
-
-def sample_seed(*parts: str | int) -> int:
-    """A stable 63-bit seed for what ``parts`` name, e.g. ``("math", step, prompt_id, sample)``."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 WEIGHT_SUM_MODULUS = 1 << 64

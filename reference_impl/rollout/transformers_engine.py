@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.chat import stop_ids
-from reference_impl.models import load_model
 from reference_impl.rollout.engine import Completion, GenerationRequest, check_sampling, fingerprint
+from reference_impl.strategy.models import load_model
+from reference_impl.text.chat import stop_ids
 
 CACHE_SHARE = 0.5
 """Of a GPU's free memory, for a batch's keys and values at their longest. The other half is for what comes and goes: a

@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
-from reference_impl.chat import stop_ids
 from reference_impl.config import choose
 from reference_impl.rollout.engine import (
     WEIGHT_SUM_MODULUS,
@@ -39,6 +38,7 @@ from reference_impl.rollout.engine import (
 )
 from reference_impl.rollout.vllm_names import CheckpointNames
 from reference_impl.rollout.weight_files import buckets, end_buckets, was_read, write_bucket
+from reference_impl.text.chat import stop_ids
 
 PLACEMENTS = ("colocated", "dedicated")
 BUCKET_BYTES = 1 << 30

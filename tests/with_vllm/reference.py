@@ -7,8 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from pipelines.sandbox import math_world
-from reference_impl.batching import prompt_ids
-from reference_impl.rollout import Completion, GenerationRequest, sample_seed
+from reference_impl.rollout import Completion, GenerationRequest
+from reference_impl.seeds import sample_seed
+from reference_impl.step.batching import prompt_ids
 
 
 def load_reference(policy: Path) -> PreTrainedModel:

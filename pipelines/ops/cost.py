@@ -1,0 +1,131 @@
+"""What a model costs: operations, bytes and seconds, from shapes and assumptions. docs/scales.md has the formulas."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.plan.origins import Model
+from pipelines.plan.validate import validate_file
+from reference_impl.config import CONFIG_DIR, StrategyChoice
+
+GB = 1e9
+VLLM_SHARE = 0.4
+"""What vLLM takes of a GPU's memory where a scale gives no `gpu_memory_utilization`: VllmOptions' own."""
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """estimate.yaml, which explains the values."""
+
+    gpu: str
+    memory_gb: float
+    peak_tflops: float
+    update_utilisation: float
+    bandwidth_tb_s: float
+    bandwidth_utilisation: float
+    pass_min_s: float
+    longest_to_mean: float
+    step_overhead_s: float
+    start_s: float
+    reserved_gb: float
+    logits_at_once: int
+    text_bytes: float
+    tokens: dict[str, dict[str, float]]
+
+    def update_seconds(self, flops: float) -> float:
+        """GPU-seconds of so many floating-point operations."""
+        return flops / (self.update_utilisation * self.peak_tflops * 1e12)
+
+    def read_seconds(self, size: float) -> float:
+        """Seconds in which a GPU reads so many bytes of its memory."""
+        return size / (self.bandwidth_utilisation * self.bandwidth_tb_s * 1e12)
+
+
+def load_assumptions(path: Path = CONFIG_DIR / "estimate.yaml") -> Assumptions:
+    """The assumptions in a file. Raises ValueError naming the key that is wrong."""
+    validate_file(path, "estimate")
+    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Assumptions(**values)
+
+
+def training_flops(model: Model, tokens: float, length: float, checkpointing: bool) -> float:
+    """Operations of forward and backward over ``tokens`` tokens in sequences of ``length``.
+
+    Forward: 2 a parameter, and 2 · layers · heads · head_dim · length for causal attention. Backward is twice that;
+    activation checkpointing repeats the forward pass.
+    """
+    forward = 2 * model.active_parameters + 2 * model.layers * model.heads * model.head_dim * length
+    return tokens * forward * (4 if checkpointing else 3)
+
+
+def state_bytes(model: Model, strategy: StrategyChoice) -> float:
+    """Weights, gradients and optimizer on one GPU: 2 + 4 + 12 bytes a parameter in bf16, 4 + 4 + 8 in float32, each
+    divided by the number of processes from its ZeRO stage on (Rajbhandari et al. 2020), or in the CPU's memory.
+
+    Gradients are summed in float32 (reference_impl/strategy/deepspeed.py); in bf16 without ZeRO they are not: 2 bytes.
+    """
+    weights, gradients, optimizer = (2, 4, 12) if strategy.precision == "bf16" else (4, 4, 8)
+    if strategy.precision == "bf16" and strategy.zero_stage == 0:
+        gradients = 2
+    split = strategy.processes
+    weights_left = 0.0 if strategy.offload == "parameters" else weights / (split if strategy.zero_stage >= 3 else 1)
+    optimizer_left = 0.0 if strategy.offload != "none" else optimizer / (split if strategy.zero_stage >= 1 else 1)
+    gradients_left = gradients / (split if strategy.zero_stage >= 2 else 1)
+    return model.parameters * (weights_left + gradients_left + optimizer_left)
+
+
+def activation_bytes(model: Model, tokens: int, strategy: StrategyChoice) -> float:
+    """Of a micro-batch: 34 bytes a token and hidden unit of a layer (Korthikanti et al. 2022, without the attention
+    matrix, 16 bits). With checkpointing all layers keep their input only, and one has the rest.
+    """
+    width = 1 if strategy.precision == "bf16" else 2
+    layer = 34 * tokens * model.hidden_size * width
+    if not strategy.activation_checkpointing:
+        return layer * model.layers
+    return layer + 2 * tokens * model.hidden_size * width * model.layers
+
+
+def weight_bytes(precision: str) -> int:
+    """Of one number."""
+    return 2 if precision == "bf16" else 4
+
+
+def logit_bytes(model: Model, at_once: int, precision: str) -> float:
+    """Logits, their softmax and gradients, in float32, of so many positions × words, and the gradient of the output
+    embedding, summed in float32 (reference_impl/step/token_logprobs.py).
+    """
+    return 4 * 4 * at_once + (4 + weight_bytes(precision)) * model.hidden_size * model.vocabulary
+
+
+def kv_bytes(model: Model, precision: str) -> int:
+    """Keys and values of one token in all layers."""
+    return 2 * model.layers * model.kv_heads * model.head_dim * weight_bytes(precision)
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Lengths in tokens."""
+
+    prompt: float
+    mean: float
+    limit: int
+
+
+def sampling_seconds(
+    model: Model, assumptions: Assumptions, responses: Responses, number: float, precision: str, at_once: int
+) -> float:
+    """Seconds in which one engine samples ``number`` responses, ``at_once`` at a time.
+
+    Every pass reads all weights and gives each running sequence one token; it takes at least `pass_min_s`. There are as
+    many passes as the longest response has tokens, and more where not all sequences run at once. On top comes what
+    grows with the tokens: reading keys and values, computing prompts and responses.
+    """
+    prompt, mean = responses.prompt, responses.mean
+    longest = min(responses.limit, assumptions.longest_to_mean * mean)
+    passes = longest + max(0.0, number - at_once) * mean / at_once
+    one_pass = max(assumptions.pass_min_s, assumptions.read_seconds(model.parameters * weight_bytes(precision)))
+    caches = assumptions.read_seconds(number * mean * (prompt + mean / 2) * kv_bytes(model, precision))
+    computed = assumptions.update_seconds(number * (prompt + mean) * 2 * model.active_parameters)
+    return passes * one_pass + caches + computed

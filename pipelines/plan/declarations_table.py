@@ -1,0 +1,216 @@
+"""The declarations as a document: paper → declaration → target → output, generated from the YAML files.
+
+    python -m pipelines.plan.declarations_table > docs/declarations.md    (`make docs`)
+    python -m pipelines.plan.declarations_table --check docs/declarations.md
+
+Nothing in it is written by hand, so it cannot differ from what runs; a test compares it with the file.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.plan import Plan, load_plan
+from reference_impl.config import Method, RunConfig, expert_file, resolve_run
+
+SCALE = "mini"
+HEAD = f"""# What is declared
+
+Made by `make docs` from `pipelines/config/*.yaml`; change those, not this file. Each section is a table, a figure or an
+appendix of the paper: what is in it, what to type, what is written (under `results/<scale>/report/`). Values are the
+paper's: its steps, its rows, its learning rates. [Methods](#methods) has the sentence behind each value, and what
+becomes of it at the default scale, `{SCALE}`.
+
+Left out, a value is the usual one: the domain's main policy and main expert data, groups of the domain's size, weights
+handed to the sampler after every update, advantages divided by the group's standard deviation, no φ.
+"""
+
+
+def document(plan: Plan) -> str:
+    """The whole of docs/declarations.md."""
+    entries = {name: plan.declarations.experiments[name] for name in plan.experiments()}
+    parts = [HEAD, "## Overview\n", _overview(plan, entries)]
+    for name, entry in entries.items():
+        parts += [f"## {entry['paper']}: {entry['title']}\n", _experiment(plan, name, entry)]
+    parts += ["## Domains\n", _domains(plan), "## Methods\n"]
+    parts += [_method(plan, method, entries) for method in plan.declarations.methods.values()]
+    return "\n".join(parts)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(line) for line in (header, ["---"] * len(header), *rows)]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name})"
+
+
+def _files(plan: Plan, experiment: str) -> str:
+    folder = f"{plan.results}/report/"
+    return ", ".join(f"`{path.removeprefix(folder)}`" for path in plan.report(experiment))
+
+
+def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            entry["paper"],
+            entry["title"],
+            ", ".join(entry["domains"]),
+            f"`{name}`",
+            "yes" if name in plan.headline else "",
+            _files(plan, name),
+        ]
+        for name, entry in entries.items()
+    ]
+    return _table(["paper", "what", "domains", "target", "headline", "files"], rows)
+
+
+def _experiment(plan: Plan, name: str, entry: Mapping[str, Any]) -> str:
+    rows = [
+        [_link(method.name), method.label, _origin(method), _loss(method), _budget(method), _others(method)]
+        for method in map(plan.declarations.method, entry["methods"])
+    ]
+    text = f"`snakemake --cores 2 {name}` writes {_files(plan, name)}. Domains: {', '.join(entry['domains'])}.\n\n"
+    return text + _table(["method", "label", "starts from", "loss", "length", "further"], rows)
+
+
+def _origin(method: Method) -> str:
+    """Which checkpoint a method begins with, or chooses."""
+    if method.select:
+        epochs = method.select.get("epochs")
+        return f"best of {_link(method.select['from'])}" + (f", epoch {_text(epochs)}" if epochs else "")
+    return f"policy `{method.policy}`" if method.init == "policy" else _link(method.init)
+
+
+def _loss(method: Method) -> str:
+    """μ and φ."""
+    if not method.trains:
+        return "–"
+    parts = [f"μ {method.mu['schedule']} ({_text({k: v for k, v in method.mu.items() if k != 'schedule'})})"]
+    if isinstance(method.phi, Mapping):
+        parameters = _text({key: value for key, value in method.phi.items() if key != "name"})
+        parts.append(f"φ {method.phi['name']} ({parameters})")
+    elif method.phi != "none":
+        parts.append(f"φ {method.phi}")
+    return "; ".join(parts)
+
+
+def _budget(method: Method) -> str:
+    if not method.trains:
+        return "–"
+    if "epochs" in method.budget:
+        return f"{method.budget['epochs']} epochs"
+    steps = method.budget["steps"]
+    return "RL steps" if steps == "rl" else f"{steps} steps"
+
+
+def _others(method: Method) -> str:
+    """What is not the usual value."""
+    parts = []
+    if method.expert != "main":
+        parts.append(f"expert data `{method.expert}`")
+    if method.group_size is not None:
+        parts.append(f"K = {method.group_size}")
+    if method.sync_every != 1:
+        parts.append(f"weights handed over every {method.sync_every} steps")
+    if method.mixed:
+        parts.append(f"mixed groups ({_text(method.mixed)})")
+    if method.auxiliary:
+        parts.append(f"further losses: {_text(method.auxiliary)}")
+    if not method.normalise:
+        parts.append("advantages not divided by σ")
+    rates = method.grid.get("learning_rate", ())
+    if rates or method.learning_rate is not None:
+        parts.append(f"learning rate {' or '.join(f'{rate:g}' for rate in rates or [method.learning_rate])}")
+    return "; ".join(parts)
+
+
+def _text(value: Any) -> str:
+    """A value of a YAML file in a line: mappings as `key value`, lists with commas."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{key} ({_text(part)})" if isinstance(part, Mapping) else f"{key} {_text(part)}"
+            for key, part in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _domains(plan: Plan) -> str:
+    """Policies and expert data by role: the paper's, and this scale's."""
+    rows = []
+    for name, sizes in plan.scale.domains.items():
+        domain = plan.declarations.domains[name]
+        splits = plan.splits(name)
+        for role, policy in domain.policies.items():
+            rows.append([name, f"policy `{role}`", policy, sizes.policies[role]])
+        rows.append(
+            [name, "RL prompts", f"{domain.prompt_rows} rows", f"`prompts.jsonl`, {splits['prompts.jsonl']} rows"]
+        )
+        for role, expert in domain.experts.items():
+            file = expert_file(role)
+            size = "one to every RL prompt" if expert.rows == "rl" else f"{expert.rows} rows"
+            rows.append([name, f"expert data `{role}`", f"{expert.source}, {size}", f"`{file}`, {splits[file]} rows"])
+        rows.append([name, "RL steps", str(domain.rl_steps), f"divided by {sizes.steps_divisor:g}"])
+    return _table(["domain", "what", "paper", f"scale `{plan.scale.name}`"], rows)
+
+
+def _method(plan: Plan, method: Method, entries: Mapping[str, Any]) -> str:
+    """One method: its values, where they are from, and what they are at the default scale."""
+    found = [name for name, entry in entries.items() if method.name in entry["methods"]]
+    used = ", ".join(f"`{name}`" for name in found)
+    lines = [f"### {method.name}\n", f"**{method.label}**: {' '.join(method.paper.split())}\n"]
+    lines += [f"- target `{method.name}`, role {method.role}" + (f"; in {used}" if used else "")]
+    values = [part for part in (_loss(method), _budget(method), _others(method)) if part not in ("–", "")]
+    lines += [f"- {'; '.join([f'starts from {_origin(method)}' if not method.select else _origin(method), *values])}"]
+    for domain in plan.declarations.method_domains(method.name):
+        runs = plan.declarations.runs(method.name) if domain in plan.scale.domains else {}
+        configs = [resolve_run(plan.declarations, plan.scale, run, domain, plan.seeds[0]) for run in runs]
+        if configs:
+            rates = " or ".join(f"{config.learning_rate:g}" for config in configs)
+            lines += [f"- `{SCALE}`, {domain}: {_resolved(configs[0])}; learning rate {rates}"]
+    return "\n".join(lines) + "\n"
+
+
+def _resolved(config: RunConfig) -> str:
+    """A run's sizes at the scale."""
+    mu = {key: value for key, value in config.mu.items() if key.endswith("_steps")}
+    parts = [f"{config.policy}, {config.steps} steps"]
+    if config.mu.get("value") != 1.0:
+        parts.append(f"{config.rl_prompts} prompts of {config.prompt_rows} × {config.group_size} rollouts")
+    if config.mixed["demonstrations"]:
+        parts.append(f"{config.mixed['demonstrations']} demonstration in each group, of {config.expert_rows}")
+    elif config.mu.get("value") != 0.0:
+        parts.append(f"{config.sft_batch} demonstrations of {config.expert_rows}")
+    if mu:
+        parts.append(f"μ's {_text(mu)}")
+    return ", ".join(parts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.plan.declarations_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", type=Path, metavar="FILE", help="compare with this file; fail with the difference")
+    arguments = parser.parse_args(argv)
+    made = document(load_plan({"scale": SCALE}))
+    if arguments.check is None:
+        print(made, end="")
+        return
+    found = arguments.check.read_text(encoding="utf-8") if arguments.check.is_file() else ""
+    if found != made:
+        lines = difflib.unified_diff(
+            found.splitlines(), made.splitlines(), str(arguments.check), "declared", lineterm=""
+        )
+        sys.exit("\n".join([*lines, f"error: {arguments.check} is not what is declared: make docs"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Bring a model from the hub, or from a folder, into a results folder: safetensors, configuration and tokenizer only.
+
+    python -m pipelines.policy.from_hub --model Qwen2.5-7B --revision HASH --out results/paper/policies/Qwen2.5-7B
+    python -m pipelines.policy.from_hub --model Llama-3.2-3B-Instruct --local models/llama --out …
+
+Code that a repository brings is neither downloaded nor run, and weights in pickle files are refused. `manifest.json` is
+written last and lists every file with its SHA-256. For gated models the hub's own client finds the token (HF_TOKEN).
+"""
+
+import argparse
+import importlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.plan.origins import Model, load_models
+from reference_impl.config import choose
+from reference_impl.files import file_hash, replace_folder, write_json
+
+PATTERNS = (
+    *("*.safetensors", "*.safetensors.index.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.json"),
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
+"""All that is taken of a repository."""
+MANIFEST = "manifest.json"
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> None:
+    """Write the model's files and their manifest to ``out``.
+
+    Raises ValueError without a pinned revision or a folder, for a folder that is no such model, and where the hub
+    cannot be reached or refuses.
+    """
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    source = local.expanduser() if local is not None else _download(model, revision)
+    for path in sorted({path for pattern in PATTERNS for path in source.glob(pattern)}):
+        _link_or_copy(path.resolve(), part / path.name)
+    _check(model, part, source)
+    files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
+    origin = {"local": True} if local is not None else {"repository": model.repository, "revision": revision}
+    write_json(part / MANIFEST, {"policy": model.name, **origin, "sha256": files})
+    replace_folder(part, out)
+
+
+def _download(model: Model, revision: str | None) -> Path:
+    if revision is None or not _REVISION.fullmatch(revision):
+        raise ValueError(
+            f"{model.name}: {model.repository} needs a pinned revision, a full commit hash, got {revision!r}: give "
+            f"one, or a folder with the model: snakemake --config policies='{{{model.name}: HASH or FOLDER}}'"
+        )
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        errors = importlib.import_module("huggingface_hub.errors")
+    except ImportError:
+        raise ValueError(
+            f"{model.repository} is on the hub: install `huggingface_hub`, or give --local FOLDER"
+        ) from None
+    try:
+        return Path(hub.snapshot_download(model.repository, revision=revision, allow_patterns=list(PATTERNS)))
+    except (OSError, ValueError, errors.HfHubHTTPError) as error:  # no network, no such revision, no permission
+        gate = "; accept its licence on the hub and set HF_TOKEN" if model.gated else ""
+        raise ValueError(f"{model.repository}@{revision} cannot be downloaded{gate}: {error}") from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where both are on one file system, so that weights are stored once."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _check(model: Model, folder: Path, source: Path) -> None:
+    """Raise ValueError where files are missing, or the configuration is not of this model's shape."""
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise ValueError(f"{source} is not a model with a config.json and safetensors")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(name for name in shards if not (folder / name).is_file())
+        if missing:
+            raise ValueError(f"{source}: {', '.join(missing)} of its index are missing")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key, expected in (
+        ("hidden_size", model.hidden_size),
+        ("num_hidden_layers", model.layers),
+        ("num_attention_heads", model.heads),
+        ("num_key_value_heads", model.kv_heads),
+        ("vocab_size", model.vocabulary),
+    ):
+        if config.get(key) != expected:
+            raise ValueError(f"{source}: {key} is {config.get(key)!r}, but {model.name} has {expected} (models.yaml)")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Bring one model; a mistake of the user's ends with one line on standard error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="an entry of pipelines/config/models.yaml")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--revision", help="full commit hash on the hub")
+    where.add_argument("--local", type=Path, help="a folder with the model, instead of the hub")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    arguments = parser.parse_args(argv)
+    try:
+        models = load_models()
+        model = models[choose("model", arguments.model, models, "models.yaml")]
+        bring(model, arguments.revision, arguments.local, arguments.out)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

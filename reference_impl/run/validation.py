@@ -1,0 +1,99 @@
+"""Looks at the validation set while a run goes on, and the checkpoints that they choose."""
+
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from reference_impl.config import RunConfig
+from reference_impl.files import replace_folder
+from reference_impl.rewards import Reward
+from reference_impl.rollout import RolloutEngine
+from reference_impl.rollout.sampling import gather_outcomes, sample_rollouts
+from reference_impl.run.checkpoint import Progress
+from reference_impl.step.batching import prompt_ids
+from reference_impl.strategy import Strategy
+from reference_impl.strategy.distributed import rank, share
+
+
+class Validator:
+    """Measures the policy on held-out prompts with the same seeds every time, and keeps the checkpoints."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        rows: list[dict[str, Any]],
+        strategy: Strategy,
+        engine: RolloutEngine,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: Path,
+        reward: Reward,
+    ) -> None:
+        self.config = config
+        self.rows = rows
+        self.strategy = strategy
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.folder = folder
+        self.reward = reward
+        self.prompts = [prompt_ids(tokenizer, row) for row in rows]
+
+    def evaluate(self, step: int) -> dict[str, Any]:
+        """Accuracy, mean score with its standard error over prompts, and response length, of the policy as it is.
+
+        Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1. The rows are shared
+        between the ranks, and every rank knows the result.
+        """
+        config = self.config
+        own = share(len(self.rows))
+        rollouts = sample_rollouts(
+            self.engine,
+            [self.rows[i] for i in own],
+            [self.prompts[i] for i in own],
+            samples=config.validation_samples,
+            reward=self.reward,
+            seed_parts=("validation",),
+            max_tokens=config.max_response_tokens,
+            temperature=config.temperature,
+            first_place=own.start,
+        )
+        outcomes = gather_outcomes(rollouts)
+        k = config.validation_samples
+        scores = [outcome.score for outcome in outcomes]
+        by_prompt = [statistics.fmean(scores[i : i + k]) for i in range(0, len(scores), k)]
+        spread = statistics.stdev(by_prompt) if len(by_prompt) > 1 else 0.0
+        return {
+            "step": step,
+            "epoch": None if config.epochs is None else step * config.epochs / config.steps,
+            "accuracy": statistics.fmean(float(outcome.correct) for outcome in outcomes),
+            "score": statistics.fmean(scores),
+            "stderr": spread / len(by_prompt) ** 0.5,
+            "response_length": statistics.fmean(outcome.tokens for outcome in outcomes),
+            "checkpoint": None,
+        }
+
+    def validate(self, progress: Progress) -> dict[str, Any]:
+        """Evaluate, write the checkpoint if it is to be kept, and remember the best (the first of equals)."""
+        record = self.evaluate(progress.step)
+        is_best = progress.best is None or record["score"] > progress.best["score"]
+        if self.config.keep == "epoch":
+            record["checkpoint"] = f"checkpoints/step-{progress.step:06d}"
+            self.export(self.folder / record["checkpoint"])
+        elif is_best:
+            record["checkpoint"] = "best"
+            self.export(self.folder / "best")
+        if is_best:
+            progress.best = record
+        return record
+
+    def export(self, folder: Path) -> None:
+        """Write the policy to ``folder``, whole or not at all."""
+        part = folder.with_name(folder.name + ".part")
+        if rank() == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        self.strategy.export(part, self.tokenizer)
+        if rank() == 0:
+            replace_folder(part, folder)

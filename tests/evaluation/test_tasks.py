@@ -1,0 +1,267 @@
+"""Task files, and benchmark files in the official formats."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.graders import CallsReference, ChoiceReference, MathReference
+from evaluation.tasks import (
+    DataSource,
+    Task,
+    answers_fingerprint,
+    benchmark_path,
+    evenly,
+    load_items,
+    load_task,
+    parse_task,
+    read_items,
+    task_names,
+)
+from pipelines.sandbox import math_world, medicine_world, tool_world
+from reference_impl.files import json_line, read_jsonl, write_jsonl
+from reference_impl.text.prompts import render
+
+REAL = {"aime24", "aime25", "amc", "amc23", "math500", "mmlu-pro", "bfcl"}
+
+
+def task(kind: str, rows: int, **changes: Any) -> Task:
+    return Task("t", 1, kind, "T", "math", 1, rows, DataSource("local"), **changes)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_shipped_tasks_are_valid(name: str) -> None:
+    loaded = load_task(name)
+    assert loaded.name == name
+    # A.1: "the temperature for both rollout and evaluation is 1.0".
+    assert (loaded.temperature, loaded.top_p) == (1.0, 1.0)
+    assert (loaded.data.source == "generated") is name.startswith("sandbox-")
+
+
+def test_samples_of_the_paper() -> None:
+    # A.2: "we report avg@32 on AIME24 and AIME 25, and avg@8 on AMC".
+    samples = {name: load_task(name).samples_per_problem for name in task_names()}
+    for prefix in ("", "sandbox-"):
+        assert samples[f"{prefix}aime24"] == samples[f"{prefix}aime25"] == 32
+        assert samples[f"{prefix}amc"] == 8
+        assert samples[f"{prefix}bfcl"] == 1
+    assert samples["mmlu-pro"] == 1
+    assert samples["sandbox-mmlu-pro"] == 2  # 140 questions only: the second sample halves the sampling noise
+    assert set(samples) >= REAL
+
+
+VALID: dict[str, Any] = {
+    "name": "t",
+    "version": 1,
+    "kind": "math",
+    "benchmark": "T",
+    "prompt": "math",
+    "samples_per_problem": 1,
+    "rows": 2,
+    "data": {"source": "local"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"promt": "math"}, "unknown key 'promt'; did you mean 'prompt'"),
+        ({"kind": "maths"}, "unknown kind 'maths'; did you mean 'math'"),
+        ({"prompt": "x"}, "unknown prompt 'x'"),
+        ({"answer_format": "roman"}, "unknown answer_format 'roman'"),
+        ({"on_failure": "guess"}, "unknown on_failure 'guess'"),
+        ({"data": {"source": "web"}}, "unknown data source 'web'"),
+        ({"data": {"source": "local", "path": "x"}}, "data: unknown key 'path'"),
+        ({"data": {"source": "hub", "repository": "a/b", "split": "test"}}, "40 hex digits"),
+        (
+            {"data": {"source": "hub", "repository": "a/b", "split": "test", "revision": "main"}},
+            "40 hex digits",
+        ),
+        ({"categories": {"a": 1, "b": 2}}, "rows is 2, but the categories add up to 3"),
+    ],
+)
+def test_task_errors(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        parse_task({**VALID, **change}, "t.yaml")
+    assert "t.yaml" in str(error.value)
+
+
+def test_missing_key_and_unknown_task() -> None:
+    with pytest.raises(ValueError, match=r"t\.yaml: missing key 'rows'"):
+        parse_task({key: value for key, value in VALID.items() if key != "rows"}, "t.yaml")
+    with pytest.raises(ValueError, match="unknown task 'aime2'; did you mean 'aime2"):
+        load_task("aime2")
+
+
+def test_math_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_jsonl(path, [{"id": 7, "problem": "p", "answer": 142.0}, {"id": 8, "question": "q", "answer": "x"}])
+    items = load_items(task("math", 2), path)
+    assert [item.id for item in items] == ["7", "8"]
+    assert [item.reference for item in items] == [MathReference("142"), MathReference("x")]
+    assert render(items[1].row)[1] == {"role": "user", "content": "q"}
+
+
+def test_repeated_ids_become_row_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_jsonl(path, [{"id": 0, "problem": "p", "answer": 1}, {"id": 0, "problem": "q", "answer": 2}])
+    assert [item.id for item in load_items(task("math", 2), path)] == ["0", "1"]
+
+
+def test_mmlu_pro_rows(tmp_path: Path) -> None:
+    row = {
+        "question_id": 70,
+        "question": "Which?",
+        "options": ["a", "b"],
+        "answer": "B",
+        "answer_index": 1,
+        "category": "law",
+    }
+    path = tmp_path / "t.jsonl"
+    write_jsonl(path, [row])
+    (item,) = load_items(task("mmlu_pro", 1, categories={"law": 1}), path)
+    assert (item.id, item.category, item.gold) == ("70", "law", "1")
+    assert item.reference == ChoiceReference(1, 2, "index", "wrong", "70")
+    write_jsonl(path, [{**row, "answer": "A"}])
+    with pytest.raises(ValueError, match="row 0: answer 'A' is not answer_index 1"):
+        read_items(task("mmlu_pro", 1), path)
+
+
+def test_unexpected_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_jsonl(path, [{"id": 1, "problem": "p", "answer": "1"}])
+    with pytest.raises(ValueError, match=r"t\.jsonl: t has 2 questions, this file has 1"):
+        load_items(task("math", 2), path)
+    right = answers_fingerprint(read_items(task("math", 1), path))
+    assert load_items(task("math", 1, answers_sha256=right), path)
+    write_jsonl(path, [{"id": 1, "problem": "p", "answer": "2"}])
+    with pytest.raises(ValueError, match=f"expected {right}"):
+        load_items(task("math", 1, answers_sha256=right), path)
+    write_jsonl(path, [{"id": 1, "problem": "p"}])
+    with pytest.raises(ValueError, match="row 0: no 'answer'; it has id, problem"):
+        read_items(task("math", 1), path)
+    write_jsonl(path, [{"id": 1, "problem": "p", "answer": [1]}])
+    with pytest.raises(ValueError, match=r"row 0: a gold answer must be text or a number, got \[1\]"):
+        read_items(task("math", 1), path)
+    with pytest.raises(ValueError, match="no such file"):
+        read_items(task("math", 1), tmp_path / "absent.jsonl")
+
+
+def test_fingerprint_does_not_depend_on_layout(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    write_jsonl(one, [{"id": 1, "problem": "p", "answer": "033"}, {"id": 2, "problem": "q", "answer": "7"}])
+    write_jsonl(two, [{"problem": "q", "answer": 7.0}, {"problem": "p", "answer": 33}])
+    assert answers_fingerprint(read_items(task("math", 2), one)) == answers_fingerprint(
+        read_items(task("math", 2), two)
+    )
+
+
+def bfcl_folder(folder: Path, version: int, name: str) -> Path:
+    function = {"name": "f", "parameters": {"type": "dict", "properties": {}, "required": []}}
+    turns = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "go"}]
+    rows = [
+        {"id": f"{name}_0", "question": [turns[1:]], "function": [function]},
+        {"id": f"{name}_1", "question": [turns], "function": [function]},
+    ]
+    write_jsonl(folder / f"BFCL_v{version}_{name}.json", rows)
+    golds = [{"id": row["id"], "ground_truth": [{"f": {}}]} for row in rows]
+    write_jsonl(folder / "possible_answer" / f"BFCL_v{version}_{name}.json", golds)
+    return folder
+
+
+@pytest.mark.parametrize(("version", "name"), [(4, "simple_python"), (3, "simple")])
+def test_bfcl_folder(tmp_path: Path, version: int, name: str) -> None:
+    folder = bfcl_folder(tmp_path, version, name)
+    bfcl = task("bfcl", 2, categories={"simple_python": 2})
+    items = load_items(bfcl, folder)
+    assert {item.category for item in items} == {"simple_python"}
+    assert isinstance(items[0].reference, CallsReference)
+    assert items[0].reference.answers == [{"f": {}}]
+    plain = render({**items[0].row, "prompt": "tool-n1"})
+    assert [message["role"] for message in plain] == ["system", "user"]
+    assert '<tools>\n[{"name": "f"' in plain[0]["content"]
+    merged = render({**items[1].row, "prompt": "tool-n1"})
+    assert [message["role"] for message in merged] == ["system", "user"]
+    assert merged[0]["content"] == plain[0]["content"] + "\n\nbe brief"
+    with pytest.raises(ValueError, match="simple_python: 2 instead of 3"):
+        load_items(task("bfcl", 2, categories={"simple_python": 3}), folder)
+
+
+def test_broken_bfcl_folder(tmp_path: Path) -> None:
+    bfcl = task("bfcl", 2, categories={"simple_python": 2})
+    with pytest.raises(ValueError, match=r"no BFCL_v4_simple_python\.json"):
+        read_items(bfcl, tmp_path)
+    bfcl_folder(tmp_path, 4, "simple_python")
+    write_jsonl(tmp_path / "possible_answer" / "BFCL_v4_simple_python.json", [])
+    with pytest.raises(ValueError, match="simple_python_0: it has no possible answer"):
+        read_items(bfcl, tmp_path)
+    write_jsonl(tmp_path / "BFCL_v3_simple_python.json", [])
+    with pytest.raises(ValueError, match="several versions of simple_python"):
+        read_items(bfcl, tmp_path)
+
+
+def test_benchmark_path(tmp_path: Path) -> None:
+    assert benchmark_path(load_task("bfcl"), tmp_path) == tmp_path / "bfcl"
+    assert benchmark_path(load_task("amc"), tmp_path) == tmp_path / "amc.jsonl"
+
+
+def test_evenly(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_jsonl(path, [{"id": i, "problem": "p", "answer": "1"} for i in range(10)])
+    items = read_items(task("math", 10), path)
+    assert evenly(items, None) == evenly(items, 99) == items
+    assert [item.id for item in evenly(items, 4)] == ["0", "2", "5", "7"]
+
+
+def test_lines_survive_odd_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    texts = ["\u2028 \x85 \x0b", "\ud800", "\x00", "\u202e", "é"]
+    write_jsonl(path, [{"text": text} for text in texts])
+    assert [row["text"] for row in read_jsonl(path)] == texts
+    assert json.loads(json_line({"text": "é"})) == {"text": "é"}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_line({"a": float("nan")})
+    path.write_text('{"a": 1}\n[1]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2: expected an object, got list"):
+        read_jsonl(path)
+    path.write_text('{"a": 1}\n{"a": \n', encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2: not JSON"):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("aime24", "math_benchmarks/aime24_qwen.jsonl"),
+        ("aime25", "math_benchmarks/aime25_oneshot.jsonl"),
+        ("amc", "math_benchmarks/amc83_aimo_validation.jsonl"),
+        ("amc23", "math_benchmarks/amc23_qwen.jsonl"),
+        ("math500", "math_benchmarks/math500.jsonl"),
+        ("bfcl", "bfcl"),
+    ],
+)
+def test_real_benchmarks_load(reference_data: Path, name: str, path: str) -> None:
+    loaded = load_task(name)
+    items = load_items(loaded, reference_data / path)
+    assert len(items) == loaded.rows
+    assert len({item.id for item in items}) == loaded.rows
+    assert all(render(item.row) for item in items)
+
+
+def test_sandbox_benchmarks_are_what_their_tasks_expect(tmp_path: Path) -> None:
+    for name, rows in {**math_world.benchmarks(), **tool_world.benchmarks(), **medicine_world.benchmarks()}.items():
+        write_jsonl(tmp_path / name, rows)
+    for name in task_names():
+        loaded = load_task(name)
+        if loaded.data.source == "generated":
+            items = load_items(loaded, benchmark_path(loaded, tmp_path))
+            assert all(render(item.row) for item in items)
+
+
+def test_a_part_of_mmlu_pro_is_not_mmlu_pro(reference_data: Path) -> None:
+    path = reference_data / "mmlu_pro" / "mmlu_pro_sample_100_per_category.jsonl"
+    with pytest.raises(ValueError, match="mmlu-pro has 12032 questions, this file has 1400"):
+        load_items(load_task("mmlu-pro"), path)
+    items = read_items(load_task("mmlu-pro"), path)
+    assert {item.category for item in items} == set(load_task("mmlu-pro").categories)

@@ -1,0 +1,259 @@
+"""The workflow as a user meets it before anything runs: plans, and mistakes in the configuration."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.plan import declarations_table, load_plan
+from reference_impl.config import load_declarations
+from tests.support.checkout import REPO, copy_project, snakemake
+from tests.support.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, planned_jobs
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which nothing has run; not to be changed."""
+    return copy_project(tmp_path_factory.mktemp("fresh"))
+
+
+@pytest.fixture
+def editable(tmp_path: Path) -> Path:
+    """A copy of the repository for one test to change."""
+    return copy_project(tmp_path / "checkout")
+
+
+def test_plan_of_one_method_holds_its_data_training_evaluation_and_scores(fresh: Path) -> None:
+    expected = {"Data: evaluation sets, each from its own seed and disjoint from the training data"}
+    for domain in DOMAINS:
+        expected |= {
+            f"Policy: check and install sandbox-{domain}",
+            f"Data: prompts of the {domain} domain",
+            f"Data: validation of the {domain} domain",
+            f"Data: expert of the {domain} domain",
+            f"Train: chord_phi on {domain}, seed 0",
+            f"Evaluate: chord_phi on {domain}, seed 0, every task",
+            f"Score: chord_phi on {domain}, seed 0",
+        }
+    assert planned(fresh, "chord_phi") == expected
+
+
+def test_plan_of_a_table_evaluates_its_methods_and_trains_what_they_start_from(fresh: Path) -> None:
+    jobs = planned(fresh, "table10")
+    rows = [
+        "original",
+        "sft_light",
+        "sft_best",
+        "sft_light_rl",
+        "sft_best_rl",
+        "sasr",
+        "chord_mu",
+        "grpo",
+        "chord_phi",
+    ]
+    assert {job for job in jobs if job.startswith("Evaluate")} == {
+        f"Evaluate: {method} on tool, seed 0, every task" for method in rows
+    }
+    assert {job for job in jobs if job.startswith("Select")} == {
+        f"Select: {method} on tool, seed 0, by validation accuracy" for method in ("sft_light", "sft_best")
+    }
+    grid = ["sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"]  # what the two selections choose among
+    rl = ["sft_light_rl", "sft_best_rl", "sasr", "chord_mu", "grpo", "chord_phi"]
+    assert {job for job in jobs if job.startswith("Train")} == {f"Train: {run} on tool, seed 0" for run in grid + rl}
+    assert {job for job in jobs if job.startswith("Report")} == {"Report: table10"}
+
+
+def test_plan_of_a_figure_trains_and_does_not_evaluate(fresh: Path) -> None:
+    jobs = planned(fresh, "figure6")
+    assert {job for job in jobs if job.startswith("Train")} == {
+        f"Train: {method} on {domain}, seed 0"
+        for method in ("grpo", "chord_mu", "chord_phi")
+        for domain in ("math", "tool")
+    }
+    assert not {job for job in jobs if job.startswith(("Evaluate", "Select"))}
+
+
+def test_the_document_of_the_declarations_is_what_is_declared(tmp_path: Path) -> None:
+    declarations_table.main(["--check", str(REPO / "docs" / "declarations.md")])
+    other = tmp_path / "declarations.md"
+    text = (REPO / "docs" / "declarations.md").read_text(encoding="utf-8")
+    other.write_text(text.replace("0.9", "0.8"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"(?s)-.*0\.8.*\+.*0\.9.*make docs"):
+        declarations_table.main(["--check", str(other)])
+
+
+def test_seeds_multiply_runs_but_not_data(fresh: Path) -> None:
+    jobs = planned(fresh, "grpo", "--config", "seeds=[0,1,2]")
+    assert {job for job in jobs if job.startswith("Train")} == {
+        f"Train: grpo on {domain}, seed {seed}" for domain in DOMAINS for seed in (0, 1, 2)
+    }
+    assert len([job for job in jobs if job.startswith("Data")]) == 3 * 3 + 1  # three files a domain, and the benchmarks
+
+
+def test_plan_of_a_method_of_its_own_makes_its_own_demonstrations_and_policy(fresh: Path) -> None:
+    assert {job for job in planned(fresh, "srft") if job.startswith(("Data", "Policy"))} == {
+        "Data: prompts of the tool domain",
+        "Data: validation of the tool domain",
+        "Data: expert-aligned of the tool domain",
+        "Data: evaluation sets, each from its own seed and disjoint from the training data",
+        "Policy: check and install sandbox-tool",
+    }
+    assert {job for job in planned(fresh, "grpo_weak") if job.startswith(("Policy", "Train"))} == {
+        "Policy: check and install sandbox-math-small",
+        "Train: grpo_weak on math, seed 0",
+    }
+
+
+def test_everything_is_each_table_figure_and_page_with_what_it_needs_once(fresh: Path) -> None:
+    decl = load_declarations()
+    experiments = {name: entry for name, entry in decl.experiments.items() if name != "headline"}
+    evaluated: set[tuple[str, str]] = set()
+    made: set[tuple[str, str]] = set()
+    for entry in experiments.values():
+        pairs = {(name, domain) for name in entry["methods"] for domain in entry["domains"]}
+        made |= pairs
+        evaluated |= set() if entry["kind"] == "figure" else pairs
+    waiting = list(made)
+    for name, domain in waiting:  # grows while it is read
+        method = decl.method(name)
+        waiting += [
+            (other, domain) for other in (method.init, method.select.get("from", "policy")) if other != "policy"
+        ]
+    made |= set(waiting)
+
+    jobs = planned_jobs(fresh, "everything")
+    assert len(jobs) == len(set(jobs))
+
+    def of(*kinds: str) -> set[str]:
+        return {job for job in jobs if job.startswith(kinds)}
+
+    assert of("Evaluate", "Score") == {
+        f"{what}: {name} on {domain}, seed 0{tail}"
+        for what, tail in (("Evaluate", ", every task"), ("Score", ""))
+        for name, domain in evaluated
+    }
+    assert of("Train") == {f"Train: {run} on {domain}, seed 0" for name, domain in made for run in decl.runs(name)}
+    assert of("Select") == {
+        f"Select: {name} on {domain}, seed 0, by validation accuracy"
+        for name, domain in made
+        if decl.method(name).select
+    }
+    pages = {f"Report: the page of {page}, beside the paper's printed values" for page in ("headline", "everything")}
+    assert of("Report") == {f"Report: {name}" for name in experiments} | pages
+    # Every file of the data of every domain, and every policy but none twice.
+    assert len(of("Data")) == 5 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
+    assert planned(fresh, "headline") - {"Report: headline"} < set(jobs)
+
+
+def test_every_target_resolves(fresh: Path) -> None:
+    targets = load_plan({"scale": "mini"}).targets()
+    assert {"everything", "table7", "scaling", "cases", "mu_cosine", "regrade", "regrade_srft"} <= set(targets)
+    jobs = planned(fresh, *targets)
+    # What no table needs is trained for its own target only.
+    alone = {"mu_cosine", "mu_binary", "mu_periodic", "phi_is_clip_cap", "luffy_no_std", "srft_released"}
+    assert {job for job in jobs - planned(fresh, "everything") if job.startswith("Train")} == {
+        f"Train: {name} on {domain}, seed 0" for name in alone for domain in load_declarations().method_domains(name)
+    }
+
+
+def test_default_target_makes_every_headline_table_and_figure(fresh: Path) -> None:
+    reports = {job.removeprefix("Report: ") for job in planned(fresh) if job.startswith("Report")}
+    names = ["table1", "table2", "table10", "table11", "figure2", "figure4", "figure6", "figure8", "figure9"]
+    assert reports >= set(names)
+    assert len(reports) == len(names) + 1  # and the page
+
+
+def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None:
+    result = snakemake(fresh, "--dry-run", "--printshellcmds", "retrain_policies")
+    assert result.returncode == 0, result.stdout
+    outputs = re.findall(r"--out (\S+)", result.stdout)
+    names = ["math", "math-base", "math-small", "medicine", "tool", "tool-moe"]
+    assert sorted(outputs) == [f"results/mini/retrained/sandbox-{name}" for name in names]
+
+
+def test_grading_again_needs_samples_only(editable: Path) -> None:
+    tasks = {"math": MATH_TASKS, "tool": ["sandbox-bfcl"], "medicine": ["sandbox-medicine"]}
+    regrade = {f"Grade again: chord_phi on {task}, seed 0" for names in tasks.values() for task in names}
+    jobs = planned(editable, "regrade_chord_phi")
+    assert jobs >= regrade | {f"Train: chord_phi on {domain}, seed 0" for domain in DOMAINS}
+
+    # Samples without the checkpoint that they are from, as another machine may hand them over.
+    for domain, names in tasks.items():
+        folder = editable / "results" / "mini" / "evaluations" / domain / "chord_phi" / "seed0"
+        folder.mkdir(parents=True)
+        for task in names:
+            (folder / f"{task}.jsonl").touch()
+    assert {job for job in planned(editable, "regrade_chord_phi") if not job.startswith("Data")} == regrade
+
+    # The rubric's judge is the scale's.
+    commands = snakemake(editable, "--dry-run", "--printshellcmds", "regrade_chord_phi").stdout
+    judged = re.findall(r"--task (\S+) .*--judge local --judge-noise 0.05 --out", commands)
+    assert judged == ["sandbox-medicine"]
+
+
+def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -> None:
+    option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not looked at before it is sampled
+    result = snakemake(fresh, "--dry-run", "--printshellcmds", "original", "--config", option)
+    assert result.returncode == 0, result.stdout
+    commands = re.findall(r"python -m evaluation\.generate .*", result.stdout)
+    assert {"--domain math" in command: "--data" in command for command in commands} == {True: True, False: False}
+    assert " --data sandbox-amc=CHANGELOG.md " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "messages"),
+    [
+        (
+            "methods.yaml",
+            "grid:\n    learning_rate:",
+            "grid:\n    lerning_rate:",
+            ["methods.yaml", "unknown key 'lerning_rate'", "did you mean 'learning_rate'?"],
+        ),
+        (
+            "methods.yaml",
+            "init: sft_light\n",
+            "init: sft_ligth\n",
+            ["methods.yaml: sft_light_rl", "unknown method 'sft_ligth'", "did you mean 'sft_light'?"],
+        ),
+        (
+            "experiments.yaml",
+            "methods: [sft_curve]",
+            "methods: [sft_curv]",
+            ["experiments.yaml: figure2", "unknown method 'sft_curv'", "did you mean 'sft_curve'?"],
+        ),
+        (
+            "scales/mini.yaml",
+            "rollout_batch:",
+            "rolout_batch:",
+            ["mini.yaml", "unknown key 'rolout_batch'", "did you mean 'rollout_batch'?"],
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_stops_before_the_plan(
+    editable: Path, name: str, old: str, new: str, messages: list[str]
+) -> None:
+    edit(editable, name, old, new)
+    result = snakemake(editable, "--dry-run")
+    assert result.returncode != 0
+    assert "Building DAG" not in result.stdout
+    for message in messages:
+        assert message in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "messages"),
+    [
+        ("scale=smokey", ["unknown scale 'smokey'", "did you mean 'smoke'?", "gpu1, mini, paper, smoke"]),
+        ("scal=smoke", ["unknown key 'scal'", "did you mean 'scale'?"]),
+        ("seeds=0", ["seeds: 0 is not of type 'array'"]),
+        ("data={sandbox-amcs: x}", ["unknown task 'sandbox-amcs'", "did you mean 'sandbox-amc'?"]),
+        ("data={aime24: x}", ["data.aime24: scale mini does not evaluate it", "it evaluates sandbox-amc, "]),
+        ("data={sandbox-amc: no/such.jsonl}", ["data.sandbox-amc: no such file: no/such.jsonl"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_stops_before_the_plan(fresh: Path, option: str, messages: list[str]) -> None:
+    result = snakemake(fresh, "--dry-run", "--config", option)
+    assert result.returncode != 0
+    assert "Building DAG" not in result.stdout
+    for message in messages:
+        assert message in result.stdout

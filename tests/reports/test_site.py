@@ -1,0 +1,205 @@
+"""The report page: self-contained, honest in its first lines, complete."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports import figures
+from reports.claims import Comparison
+from reports.inputs import Results
+from reports.pages import low_confidence, signed
+from reports.site import bar, column_groups, declared, main, render, runs_behind, shown
+from reports.tables import TABLES
+from tests.support.synthetic_results import synthetic_results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    made = synthetic_results(tmp_path_factory.mktemp("results"))
+    for name in figures.FIGURES:
+        out = made.root / "report" / "figures"
+        figures.main(["--figure", name, "--scale", "mini", "--results", str(made.root), "--out", str(out)])
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(results: Results) -> str:
+    return render(results, "headline")
+
+
+@pytest.fixture(scope="module")
+def everything(results: Results) -> str:
+    return render(results, "everything")
+
+
+class Reader(HTMLParser):
+    """Collects addresses, ids, image texts and visible text; checks that tags are balanced."""
+
+    VOID = frozenset({"meta", "img", "br", "line", "rect", "wbr", "link", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.alts: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "action", "data")]
+        self.ids += [found["id"] or ""] if "id" in found else []
+        self.alts += [found.get("alt") or ""] if tag == "img" else []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+def reader_of(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def read(page: str) -> Reader:
+    return reader_of(page)
+
+
+def test_nothing_is_fetched_from_anywhere(page: str, read: Reader) -> None:
+    assert read.addresses
+    assert all(address.startswith(("data:", "#")) for address in read.addresses)
+    assert "<script" not in page and "<link" not in page and "@import" not in page
+    assert not re.findall(r"url\((?!#)", page.split("</style>")[0])
+
+
+def test_links_lead_somewhere(read: Reader) -> None:
+    assert len(set(read.ids)) == len(read.ids)
+    assert {address[1:] for address in read.addresses if address.startswith("#")} <= set(read.ids)
+
+
+def test_first_lines_say_what_a_miniature_is_and_is_not(read: Reader) -> None:
+    start = re.sub(r"\s+", " ", " ".join(read.text))[:1500]
+    assert "The CHORD paper in miniature" in start
+    assert "What this is." in start and "What it is not." in start
+    assert "not a replication of the paper's numbers" in start
+    assert start.index("What it is not.") < 900
+
+
+def articles(reader: Reader, results: Results) -> list[str]:
+    """The experiments that a page shows, in its order."""
+    return [name for name in reader.ids if name in results.decl.experiments]
+
+
+def test_the_headline_is_exactly_what_is_declared_for_it(results: Results, page: str, read: Reader) -> None:
+    headline = results.decl.experiments["headline"]
+    assert articles(read, results) == headline
+    for name in headline:
+        assert f"snakemake --cores all {name} --config scale=mini" in page
+    drawn = [name for name in headline if name in figures.FIGURES]
+    assert len(read.alts) == len(drawn) and all(len(alt) > 60 for alt in read.alts)
+    for run in ("sft-lr5e-06", "sft_best", "chord_phi", "sft_curve"):
+        assert f">{run}</th>" in page
+    assert ">grpo_moe</th>" not in page and "sandbox-tool-moe" not in page, "a run of another page"
+    for heading in ("The paper's claims", "Objective and optimisation", "Errors in print", "Provenance"):
+        assert heading in " ".join(read.text)
+    assert not any(address.endswith(".html") for address in read.addresses)
+
+
+def test_everything_is_all_tables_and_figures_in_the_declared_order(results: Results, everything: str) -> None:
+    reader = reader_of(everything)
+    declared_names = list(declared(results.decl, "table", "figure"))
+    assert articles(reader, results) == declared_names and len(declared_names) == 25
+    for name in declared_names:
+        assert results.decl.experiments[name]["paper"] in everything
+    assert "<h3>Appendix D.3 <span" in everything
+    assert {address for address in reader.addresses if not address.startswith(("data:", "#"))} == {"cases.html"}
+    assert "snakemake --cores all everything --config scale=mini" in everything
+    assert ">grpo_moe</th>" in everything and "sandbox-medicine" in everything
+
+
+def test_everything_decides_more_claims_than_the_headline(page: str, everything: str) -> None:
+    assert everything.count('<article class="claim') > page.count('<article class="claim') > 0
+
+
+def test_a_method_of_low_confidence_is_marked_wherever_it_has_a_row(page: str) -> None:
+    rows = [line for line in page.split("<tr>") if line.startswith('<th scope="row">SASR')]
+    assert len(rows) == 3, "Tables 1, 10 and 11"
+    assert all("low confidence" in row for row in rows)
+    assert page.count('<small class="low">low confidence</small>') == 3
+
+
+def test_low_confidence_is_read_from_the_declaration() -> None:
+    assert low_confidence('"A method" (4.1). Low confidence: no code of it is public.') == (
+        "Low confidence: no code of it is public."
+    )
+    assert low_confidence("RL-only (4.1)") == ""
+
+
+def test_runs_behind_a_page_include_what_they_start_from(results: Results) -> None:
+    behind = runs_behind(results.decl, {"figure1": results.decl.experiments["figure1"]})
+    grid = ["sft_small", *results.decl.runs("sft_small")]
+    assert behind == {"math": [*grid, "sft_best_small", "sft_best_rl_small", "grpo_small"]}
+
+
+def test_an_experiment_whose_domain_the_scale_lacks_is_left_out_with_a_word(results: Results) -> None:
+    domains = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
+    made = render(replace(results, scale=replace(results.scale, domains=domains)), "everything")
+    names = articles(reader_of(made), results)
+    assert "table7" not in names and "figure10" not in names and len(names) == 23
+    assert "Not at this scale, which lacks the domain: Table 7, Score and response length" in made
+
+
+def test_an_unknown_experiment_of_the_headline_is_an_error(results: Results) -> None:
+    broken = replace(results.decl, experiments={**results.decl.experiments, "headline": ["table99"]})
+    with pytest.raises(ValueError, match=r"unknown table or figure 'table99'.*headline has: table1, "):
+        shown(broken, "headline")
+
+
+def test_ours_and_the_paper_s_stand_side_by_side(results: Results, page: str) -> None:
+    cell = TABLES["table1"](results).cells[-1][0]
+    assert cell.ours is not None
+    pattern = rf'<td class="ours"><b>{cell.ours.mean:.1f}</b>.*?</td><td class="paper">62\.5</td>'
+    assert re.search(pattern, page), "CHORD-φ on AMC, printed 62.5"
+    assert "† 92.8" in page  # Table 10, CHORD-φ, Non-live Simple
+
+
+def test_never_called_by_the_real_benchmark_s_name(page: str) -> None:
+    headers = re.findall(r'<th scope="col" class="ours">(.*?)</th>', page)
+    assert headers and all(header.startswith("sandbox-") for header in headers)
+
+
+def test_the_same_results_give_the_same_page(results: Results, page: str, tmp_path: Path) -> None:
+    main(["--scale", "mini", "--results", str(results.root), "--out", str(tmp_path / "index.html")])
+    assert (tmp_path / "index.html").read_text(encoding="utf-8") == page
+
+
+def test_a_missing_figure_says_how_to_make_it(tmp_path: Path) -> None:
+    made = synthetic_results(tmp_path)
+    with pytest.raises(ValueError, match=r"report/figures/figure2.json is missing; make it with: snakemake"):
+        render(made, "headline")
+
+
+def test_bars_and_signs_by_hand() -> None:
+    # From -10 to 30 on a bar that reaches 40 either way: 50 - 12.5, 50 + 12.5 (mean 10), 50 + 37.5.
+    assert bar(Comparison("", "points", 10, -10, 30, None), 40) == {"low": 37.5, "mean": 62.5, "high": 87.5}
+    assert (signed(-1.25, "nats"), signed(1234.5, "tokens")) == ("−1.250", "+1,234.5")
+
+
+def test_upper_headers_span_their_columns(results: Results) -> None:
+    assert column_groups(TABLES["table1"](results)) == (("Math & general reasoning", 4), ("Tool use", 3))
+
+
+def test_links_to_other_documents_become_text_in_the_fidelity_section(page: str) -> None:
+    assert ".md</a>" not in page and 'href="judge.md"' not in page
