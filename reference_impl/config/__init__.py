@@ -9,8 +9,8 @@ from reference_impl.config.declared import (
     Scale,
     ScaleDomain,
     StrategyChoice,
-    choose,
 )
+from reference_impl.config.model import choose
 from reference_impl.config.resolve import (
     CONFIG_DIR,
     RunConfig,

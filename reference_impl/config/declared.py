@@ -1,19 +1,10 @@
 """What the configuration files declare, as data: domains, methods, scales. `reference_impl.config` reads them."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-def choose(what: str, value: str, allowed: Iterable[str], source: str) -> str:
-    """``value`` if it is allowed; else a ValueError with the allowed ones and the nearest."""
-    names = list(allowed)
-    if value not in names:
-        near = difflib.get_close_matches(str(value), names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown {what} {value!r}{hint} ({source} has: {', '.join(names)})")
-    return value
+from reference_impl.config.model import choose
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from reference_impl.config.declared import (
     Scale,
     ScaleDomain,
     StrategyChoice,
-    choose,
 )
+from reference_impl.config.model import choose
 from reference_impl.mu import scale_params
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"

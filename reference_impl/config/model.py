@@ -1,0 +1,131 @@
+"""YAML files → pydantic models: all mistakes of a file in one report, and for a misspelt word the nearest one.
+
+A declared key has one home: a field of a `Declared` model, with its comment as the field's docstring. Defaults, limits,
+error messages and the reference page of all keys come from there.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+T = TypeVar("T")
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest of the known words, empty where none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def choose(what: str, value: str, allowed: Iterable[str], source: str) -> str:
+    """``value`` if it is allowed; else a ValueError with the allowed ones and the nearest."""
+    names = list(allowed)
+    if value not in names:
+        raise ValueError(f"unknown {what} {value!r}{hint(str(value), names)} ({source} has: {', '.join(names)})")
+    return value
+
+
+class Declared(BaseModel):
+    """What a configuration file may say: no unknown keys, no text for a number, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_the_nearest_key(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_detail(one, list(cls.model_fields)) for one in error.errors(include_url=False)]
+            ) from None
+
+
+def _detail(error: Any, keys: list[str]) -> InitErrorDetails:
+    """One problem as pydantic reported it, in our words where a key or a value may be misspelt."""
+    kind, message, loc = error["type"], error["msg"], error["loc"]
+    if kind == "extra_forbidden" and len(loc) == 1:
+        kind, message = "unknown_key", f"unknown key{hint(str(loc[0]), keys)} (allowed: {', '.join(keys)})"
+    elif kind in ("literal_error", "union_tag_invalid"):
+        allowed = re.findall(r"'([^']*)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
+        value = error["ctx"].get("tag", error["input"])
+        kind, message = (
+            "unknown_value",
+            f"unknown value {value!r}{hint(str(value), allowed)} (allowed: {', '.join(allowed)})",
+        )
+    elif kind == "missing":
+        message = "missing key"
+    elif kind not in ("unknown_key", "unknown_value", "value_error"):
+        message = f"{message}, found {error['input']!r}"
+        kind = "unknown_value"
+    elif kind == "value_error":
+        kind, message = "unknown_value", message.removeprefix("Value error, ")
+    return InitErrorDetails(
+        type=PydanticCustomError(kind, "{message}", {"message": message}), loc=loc, input=error["input"]
+    )
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader lets a later key silently replace an earlier one; here that is an error."""
+
+
+def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+        if key in seen:
+            raise ValueError(f"line {line}: key {key!r} stands twice, first on line {seen[key]}")
+        seen[key] = line
+    loader.flatten_mapping(node)
+    return dict(loader.construct_pairs(node, deep=True))
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file.
+
+    Raises ValueError naming the file for a file that is missing or no YAML, and for a key that stands twice in it.
+    """
+    if not path.is_file():
+        raise ValueError(f"no configuration file {path}")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse(kind: type[T], document: Any, source: str) -> T:
+    """``document`` as a model (or a mapping of names to models, as in ``dict[str, Model]``).
+
+    ``source`` is the file or option that it came from. Raises ValueError with one line for every mistake in it.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(_tuples(document), strict=True)
+    except ValidationError as error:
+        # Not all go through a model of ours: the outermost mapping's do not.
+        details = [_detail(one, []) for one in error.errors(include_url=False)]
+        lines = [f"{source}: {_place(one['loc'])}{one['type'].message()}" for one in details]  # type: ignore[union-attr]
+        raise ValueError("\n".join(lines)) from None
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return "".join(f"{part}: " if i == len(loc) - 1 else f"{part}." for i, part in enumerate(loc))
+
+
+def _tuples(document: Any) -> Any:
+    """A document whose lists are tuples: strictly read, a list is no tuple, and text is no number either."""
+    if isinstance(document, dict):
+        return {key: _tuples(value) for key, value in document.items()}
+    return tuple(map(_tuples, document)) if isinstance(document, list) else document
