@@ -1,6 +1,6 @@
 """Schedules and controllers of mu, the share of the SFT loss in Eq. 3.
 
-`MU_SCHEDULES[name](step, signals, state, **params) -> (mu, state)` gives the mu of one update:
+`MU_SCHEDULES[name](step, signals, state, **params) -> Mu` gives the mu of one update:
 
 * `step` counts updates from 0, so the first update uses the schedule's starting value. (The authors' released
   code counts from 1: its value at an update is the value here one update later.)
@@ -14,9 +14,8 @@
 
 Every schedule is a pure function of its arguments: randomness comes in as `Signals.uniform`, memory as `state`.
 
-**Stages.** A state may hold the number "stage". Two-stage training (SFT, then RL) starts its second stage with
-a new optimizer, so the trainer starts the optimizer anew before an update whose "stage" differs from that of
-the update before. The first update of a run starts a stage whatever its number is, and changes nothing.
+**Stages.** Two-stage training (SFT, then RL) starts its second stage with a new optimizer: a schedule says so by
+`Mu.new_stage`. The first update of a run never starts a stage.
 
 Adding a schedule is one function and its name in `MU_SCHEDULES`.
 """
@@ -25,9 +24,22 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MuState = Mapping[str, float]
-MuSchedule = Callable[..., tuple[float, MuState]]
+
+
+class Mu(NamedTuple):
+    """The mu of one update."""
+
+    value: float
+    state: MuState
+    """What the schedule wants back at the next update."""
+    new_stage: bool = False
+    """Whether the optimizer forgets its moments before this update, as a new training run would."""
+
+
+MuSchedule = Callable[..., Mu]
 
 
 @dataclass(frozen=True)
@@ -39,18 +51,16 @@ class Signals:
     uniform: float | None = None  # drawn for this step from [0, 1), reproducibly
 
 
-def constant(step: int, signals: Signals, state: MuState, *, value: float) -> tuple[float, MuState]:
+def constant(step: int, signals: Signals, state: MuState, *, value: float) -> Mu:
     """mu = value at every step: CHORD-phi's mu = 0.1; 0 is pure RL and 1 pure SFT.
 
     Raises:
         ValueError: value is outside [0, 1].
     """
-    return _share("value", value), state
+    return Mu(_share("value", value), state)
 
 
-def linear_decay(
-    step: int, signals: Signals, state: MuState, *, start: float, end: float, decay_steps: float
-) -> tuple[float, MuState]:
+def linear_decay(step: int, signals: Signals, state: MuState, *, start: float, end: float, decay_steps: float) -> Mu:
     """mu falls linearly from `start` at step 0 to `end` at step `decay_steps` and stays there.
 
     CHORD-mu's schedule (A.1, 4.3): the paper names the end points (0.9 and 0.05) and the number of steps but
@@ -59,7 +69,7 @@ def linear_decay(
     Raises:
         ValueError: start or end is outside [0, 1], end > start, decay_steps <= 0, or step < 0.
     """
-    return _decayed(step, "start", start, end, 0, decay_steps, lambda done: done), state
+    return Mu(_decayed(step, "start", start, end, 0, decay_steps, lambda done: done), state)
 
 
 def cosine_decay(
@@ -71,7 +81,7 @@ def cosine_decay(
     end: float,
     decay_steps: float,
     warmup_steps: float = 0,
-) -> tuple[float, MuState]:
+) -> Mu:
     """mu rises linearly from 0 to `start` over `warmup_steps`, then falls to `end` over `decay_steps` more.
 
         mu(s) = start * s / W                                          for s < W = warmup_steps
@@ -83,12 +93,12 @@ def cosine_decay(
         ValueError: as `linear_decay`, or warmup_steps is negative or not finite.
     """
     mu = _decayed(step, "start", start, end, warmup_steps, decay_steps, lambda done: (1 - math.cos(math.pi * done)) / 2)
-    return mu, state
+    return Mu(mu, state)
 
 
 def warmup_decay(
     step: int, signals: Signals, state: MuState, *, peak: float, end: float, warmup_steps: float, decay_steps: float
-) -> tuple[float, MuState]:
+) -> Mu:
     """mu rises linearly from 0 to `peak` over `warmup_steps`, then falls linearly to `end` over `decay_steps` more.
 
     B.7: "warming up from 0 to 0.3 before decaying". The paper gives neither the lengths nor the end.
@@ -96,25 +106,23 @@ def warmup_decay(
     Raises:
         ValueError: as `linear_decay` with `peak` for start, or warmup_steps is negative or not finite.
     """
-    return _decayed(step, "peak", peak, end, warmup_steps, decay_steps, lambda done: done), state
+    return Mu(_decayed(step, "peak", peak, end, warmup_steps, decay_steps, lambda done: done), state)
 
 
-def binary(step: int, signals: Signals, state: MuState, *, switch_steps: float) -> tuple[float, MuState]:
+def binary(step: int, signals: Signals, state: MuState, *, switch_steps: float) -> Mu:
     """mu = 1 in the first `switch_steps` updates and 0 from then on: SFT-then-RL as a schedule (3.2).
 
     `switch_steps` is rounded to the nearest whole step (half to even, as all step counts of a scale are). The
-    state's "stage" is 0 before and 1 from the switch on: see "Stages" above.
+    state's "stage" is 0 before and 1 from the switch on; the update at the switch starts the new stage.
 
     Raises:
         ValueError: switch_steps is negative or not finite, or step < 0.
     """
     stage = int(_check_step(step) >= _whole("switch_steps", switch_steps))
-    return float(1 - stage), {"stage": stage}
+    return Mu(float(1 - stage), {"stage": stage}, new_stage=stage != state.get("stage", stage))
 
 
-def periodic(
-    step: int, signals: Signals, state: MuState, *, period_steps: float, sft_steps: float
-) -> tuple[float, MuState]:
+def periodic(step: int, signals: Signals, state: MuState, *, period_steps: float, sft_steps: float) -> Mu:
     """mu = 1 in the first `sft_steps` updates of every `period_steps`, else 0: interleaved SFT and RL.
 
     3.2 names it as the reading of Ma et al. 2025 and Gao et al. 2025 as a schedule of mu. Both counts are rounded
@@ -132,10 +140,10 @@ def periodic(
         raise ValueError(f"period_steps is {period_steps!r}; allowed: finite and at least sft_steps = {sft_steps!r}")
     period = max(2, round(period_steps))
     sft = min(max(1, round(sft_steps)), period - 1)
-    return float(_check_step(step) % period < sft), state
+    return Mu(float(_check_step(step) % period < sft), state)
 
 
-def adaptive(step: int, signals: Signals, state: MuState, *, threshold: float) -> tuple[float, MuState]:
+def adaptive(step: int, signals: Signals, state: MuState, *, threshold: float) -> Mu:
     """mu = min(1, max(0, threshold - reward_mean)) with this step's rewards (B.1, 4.3).
 
     The paper has no upper limit because the rewards of its tool-use task are never negative; those of math
@@ -149,12 +157,10 @@ def adaptive(step: int, signals: Signals, state: MuState, *, threshold: float) -
     reward_mean = signals.reward_mean
     if reward_mean is None or not math.isfinite(reward_mean):
         raise ValueError(f"reward_mean is {reward_mean!r}; adaptive mu needs the finite mean reward of this step")
-    return min(1.0, max(0.0, threshold - reward_mean)), state
+    return Mu(min(1.0, max(0.0, threshold - reward_mean)), state)
 
 
-def gradient_norm(
-    step: int, signals: Signals, state: MuState, *, warmup_steps: float, gamma: float
-) -> tuple[float, MuState]:
+def gradient_norm(step: int, signals: Signals, state: MuState, *, warmup_steps: float, gamma: float) -> Mu:
     """SASR: SFT for `warmup_steps` updates, then each update is SFT (mu = 1) with probability p, else GRPO (mu = 0).
 
         p = G_sft / (G_sft + gamma * G_w + 1e-8),   SFT if uniform < p
@@ -185,7 +191,7 @@ def gradient_norm(
             memory["warmup_norm"] = norm
     sft = _check_step(step) < warmup or _drawn(signals) < _sft_probability(memory, gamma)
     memory["was_sft"] = float(sft)
-    return float(sft), memory
+    return Mu(float(sft), memory)
 
 
 MU_SCHEDULES: dict[str, MuSchedule] = {

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from reference_impl.rewards import Graded, Reward
-from reference_impl.rollout import Completion, GenerationRequest, RolloutEngine
+from reference_impl.rollout.engine import Completion, GenerationRequest
 from reference_impl.seeds import sample_seed
 from reference_impl.strategy.distributed import gather
 
@@ -19,6 +19,38 @@ class Rollout:
     prompt_ids: tuple[int, ...]
     completion: Completion
     graded: Graded
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Rows to sample G responses to each, as (P × G) requests and rollouts, row by row."""
+
+    rows: Sequence[dict[str, Any]]
+    prompts: Sequence[tuple[int, ...]]
+    """Each row's token ids."""
+    samples: int
+    seed_parts: tuple[str | int, ...]
+    """What the batch is, in names: with a row's place and id and the sample's number they seed a response."""
+    first_place: int = 0
+    """Place of the first row in the batch of all ranks, of which these rows are one's share."""
+
+    def requests(self) -> list[GenerationRequest]:
+        """One request per response. A prompt that stands twice in a batch gets two different groups."""
+        return [
+            GenerationRequest(prompt, sample_seed(*self.seed_parts, place, row["id"], sample))
+            for place, (row, prompt) in enumerate(zip(self.rows, self.prompts, strict=True), self.first_place)
+            for sample in range(self.samples)
+        ]
+
+    def graded(self, completions: Sequence[Completion], reward: Reward) -> list[Rollout]:
+        """The responses with their rewards."""
+        grades = reward.grade_all(
+            [completion.text for completion in completions],
+            [row["gold"] for row in self.rows for _ in range(self.samples)],
+            [completion.truncated for completion in completions],
+        )
+        prompts = [prompt for prompt in self.prompts for _ in range(self.samples)]
+        return [Rollout(*parts) for parts in zip(prompts, completions, grades, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -51,41 +83,4 @@ def gather_outcomes(rollouts: Sequence[Rollout]) -> list[Outcome]:
     return [
         Outcome(reward, score, bool(correct), bool(well_formatted), bool(truncated), int(tokens))
         for reward, score, correct, well_formatted, truncated, tokens in torch.cat(parts).tolist()
-    ]
-
-
-def sample_rollouts(
-    engine: RolloutEngine,
-    rows: Sequence[dict[str, Any]],
-    prompts: Sequence[tuple[int, ...]],
-    *,
-    samples: int,
-    reward: Reward,
-    seed_parts: Sequence[str | int],
-    max_tokens: int,
-    temperature: float,
-    first_place: int = 0,
-) -> list[Rollout]:
-    """``samples`` graded responses per row, row by row (P × G, flattened).
-
-    The seed of each is named by ``seed_parts``, the row's place and id, and the sample's number: a prompt that stands
-    twice in a batch gets two different groups. ``first_place`` is the place of the first row in the whole batch, where
-    the rows are a rank's share of it.
-    """
-    if not rows:
-        return []
-    requests = [
-        GenerationRequest(prompt, sample_seed(*seed_parts, place, row["id"], sample))
-        for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True), first_place)
-        for sample in range(samples)
-    ]
-    completions = engine.generate(requests, max_tokens=max_tokens, temperature=temperature)
-    graded = reward.grade_all(
-        [completion.text for completion in completions],
-        [row["gold"] for row in rows for _ in range(samples)],
-        [completion.truncated for completion in completions],
-    )
-    return [
-        Rollout(request.prompt_ids, completion, grade)
-        for request, completion, grade in zip(requests, completions, graded, strict=True)
     ]

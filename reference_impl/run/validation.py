@@ -1,4 +1,4 @@
-"""Looks at the validation set while a run goes on, and the checkpoints that they choose."""
+"""Validation while a run trains, and the checkpoints that it chooses."""
 
 import shutil
 import statistics
@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from reference_impl.config import RunConfig
 from reference_impl.files import replace_folder
 from reference_impl.rewards import Reward
-from reference_impl.rollout import RolloutEngine
-from reference_impl.rollout.sampling import gather_outcomes, sample_rollouts
+from reference_impl.rollout.sampling import PromptBatch, gather_outcomes
+from reference_impl.rollout.synced import SyncedEngine
 from reference_impl.run.checkpoint import Progress
 from reference_impl.step.batching import prompt_ids
 from reference_impl.strategy import Strategy
@@ -26,7 +26,7 @@ class Validator:
         config: RunConfig,
         rows: list[dict[str, Any]],
         strategy: Strategy,
-        engine: RolloutEngine,
+        engine: SyncedEngine,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
         reward: Reward,
@@ -40,7 +40,7 @@ class Validator:
         self.reward = reward
         self.prompts = [prompt_ids(tokenizer, row) for row in rows]
 
-    def evaluate(self, step: int) -> dict[str, Any]:
+    def measure(self, step: int) -> dict[str, Any]:
         """Accuracy, mean score with its standard error over prompts, and response length, of the policy as it is.
 
         Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1. The rows are shared
@@ -48,17 +48,17 @@ class Validator:
         """
         config = self.config
         own = share(len(self.rows))
-        rollouts = sample_rollouts(
-            self.engine,
-            [self.rows[i] for i in own],
-            [self.prompts[i] for i in own],
+        prompts = PromptBatch(
+            rows=[self.rows[i] for i in own],
+            prompts=[self.prompts[i] for i in own],
             samples=config.validation_samples,
-            reward=self.reward,
             seed_parts=("validation",),
-            max_tokens=config.max_response_tokens,
-            temperature=config.temperature,
             first_place=own.start,
         )
+        completions = self.engine.generate(
+            prompts.requests(), max_tokens=config.max_response_tokens, temperature=config.temperature
+        )
+        rollouts = prompts.graded(completions, self.reward)
         outcomes = gather_outcomes(rollouts)
         k = config.validation_samples
         scores = [outcome.score for outcome in outcomes]
@@ -75,8 +75,8 @@ class Validator:
         }
 
     def validate(self, progress: Progress) -> dict[str, Any]:
-        """Evaluate, write the checkpoint if it is to be kept, and remember the best (the first of equals)."""
-        record = self.evaluate(progress.step)
+        """Measure, write the checkpoint if it is to be kept, and remember the best (the first of equals)."""
+        record = self.measure(progress.step)
         is_best = progress.best is None or record["score"] > progress.best["score"]
         if self.config.keep == "epoch":
             record["checkpoint"] = f"checkpoints/step-{progress.step:06d}"

@@ -6,6 +6,7 @@ Without a process group (one process) each costs nothing.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -30,17 +31,17 @@ def share(count: int) -> range:
 def barrier() -> None:
     """Wait until all ranks are here."""
     if world_size() > 1:
-        sum_over_ranks(0.0)
+        sum_over_ranks([0.0])
 
 
-def sum_over_ranks(value: float) -> float:
-    """The sum of a number over all ranks, in float64."""
-    return _reduced(value, dist.ReduceOp.SUM)
+def sum_over_ranks(values: Sequence[float]) -> list[float]:
+    """The sum of each number over all ranks, in float64."""
+    return _reduced(values, dist.ReduceOp.SUM)
 
 
 def max_over_ranks(value: int) -> int:
     """The largest of a whole number over all ranks."""
-    return int(_reduced(value, dist.ReduceOp.MAX))
+    return int(_reduced([value], dist.ReduceOp.MAX)[0])
 
 
 def require_same(what: str, value: str) -> None:
@@ -74,9 +75,9 @@ def _device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
-def _reduced(value: float, operation: dist.ReduceOp.RedOpType) -> float:
+def _reduced(values: Sequence[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
     if world_size() == 1:
-        return value
-    total = torch.tensor(value, dtype=torch.float64, device=_device())
-    dist.all_reduce(total, op=operation)
-    return total.item()
+        return list(values)
+    totals = torch.tensor(values, dtype=torch.float64, device=_device())
+    dist.all_reduce(totals, op=operation)
+    return totals.tolist()

@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from pipelines.sandbox import math_world
 from reference_impl.config import load_declarations, load_scale, resolve_run
 from reference_impl.files import read_jsonl, write_jsonl
-from reference_impl.step.batching import TrainingSequence, expert_sequence, micro_batches, prompt_ids, token_statistics
-from reference_impl.step.loss import SUMS, StepTokens, count_tokens, micro_batch_loss
+from reference_impl.step.batching import TrainingSequence, expert_sequence, prompt_ids
+from reference_impl.step.loss import StepTokens, step_losses
 from reference_impl.step.objective import build_objective
 from reference_impl.train import main
 from tests.conftest import REPO
@@ -129,11 +129,17 @@ def test_loss_and_gradients_in_trl_are_those_of_our_trainer(data: Path, tmp_path
     sequences += [expert_sequence(tokenizer, row, max_tokens=10_000) for row in expert[: trainer.expert_batch]]
     assert trainer.expert_batch == len(expert)
     objective = build_objective(resolve_run(load_declarations(), load_scale("smoke"), "chord_phi", "math", 0))
-    tokens = StepTokens(count_tokens(sequences, "rollout"), 0, count_tokens(sequences, "expert"))
     ours = 0.0
-    for batch in micro_batches(sequences, budget=1000, pad_id=0):
-        stats = token_statistics(model, batch, temperature=0.7)
-        loss = micro_batch_loss(objective, batch, stats, 0.3, tokens, None, dict.fromkeys(SUMS, 0.0))
+    for loss, _ in step_losses(
+        model,
+        objective,
+        sequences,
+        0.3,
+        StepTokens.count(sequences),
+        temperature=0.7,
+        micro_batch_tokens=1000,
+        pad_id=0,
+    ):
         loss.backward()
         ours += loss.item()
     assert theirs == pytest.approx(ours, rel=1e-5)

@@ -21,6 +21,7 @@ from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Data, Trainer
 from tests.reference_impl.test_trainer import assert_resumes_identically, config_of, data_of, sequences_of, trainer_of
 from tests.reference_impl.test_trainer_wiring import likes_vowels, script, spy_on_updates
+from tests.support.one_update import one_update
 
 GROUP = 4
 LONG = 400
@@ -80,7 +81,7 @@ def mixed_step(
     trainer = trainer_of(config, policy, folder)
     updates, gradients = spy_on_updates(trainer), gradient_of_the_step(trainer)
     asked = script(trainer, correct)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     assert len(asked) == 2 * (GROUP - 1), "a demonstration takes the place of a rollout"
     before = TorchStrategy.from_checkpoint(policy, config).model
@@ -187,7 +188,7 @@ def test_every_prompt_needs_a_graded_demonstration(tiny_policy: Path, tmp_path: 
             config,
             Data(data.prompts, expert, data.validation),
             whole.strategy,
-            whole.engine,
+            whole.engine.engine,
             whole.validator.tokenizer,
             tmp_path,
             "",
@@ -247,7 +248,7 @@ def expert_update(policy: Path, folder: Path, **changes: Any) -> tuple[Record, l
     trainer = trainer_of(config_of("chord_phi", **changes), policy, folder)
     with torch.no_grad():
         found = responses(trainer.strategy.model, sequences)
-    return trainer.update(sequences, 1.0), [lp.exp() for lp, _ in found], [entropy for _, entropy in found]
+    return one_update(trainer, sequences, 1.0), [lp.exp() for lp, _ in found], [entropy for _, entropy in found]
 
 
 @pytest.mark.parametrize(

@@ -42,32 +42,32 @@ def response_logprobs(model: Any, sequence: TrainingSequence) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("every", "steps"), [(2, 5), (3, 4)])
-def test_weights_are_handed_over_every_nth_step(
+def test_weights_are_synced_every_nth_step(
     tiny_policy: Path, tmp_path: Path, vowels: None, every: int, steps: int
 ) -> None:
-    """The sampler holds the policy of the last multiple of n, and at the end, which is looked at, the newest."""
+    """The sampler holds the policy of the last multiple of n, and at the end, for validation, the newest."""
     config = config_of(
         "grpo_relaxed",
         **(RELAXED | {"sync_every": every, "steps": steps, "validate_every": 100, "learning_rate": 1e-3}),
     )
     trainer = trainer_of(config, tiny_policy, tmp_path)
     policy, sampler = [], []
-    sample, evaluate = trainer.sample, trainer.validator.evaluate
+    next_prompts, measure = trainer.next_prompts, trainer.validator.measure
 
     def watch() -> None:
         policy.append(fingerprint(trainer.strategy.weights()))
-        sampler.append(trainer.engine.fingerprint())
+        sampler.append(trainer.engine.engine.fingerprint())
 
-    def spied_sample() -> Any:
+    def spied_prompts() -> Any:
         watch()
-        return sample()
+        return next_prompts()
 
-    def spied_evaluate(step: int) -> Any:
+    def spied_measure(step: int) -> Any:
         if step == steps:
             watch()
-        return evaluate(step)
+        return measure(step)
 
-    trainer.sample, trainer.validator.evaluate = spied_sample, spied_evaluate  # type: ignore[method-assign]
+    trainer.next_prompts, trainer.validator.measure = spied_prompts, spied_measure  # type: ignore[method-assign]
     trainer.train()
     assert len(set(policy)) == len(policy) == steps + 1
     assert sampler == [policy[step - step % every] for step in range(steps)] + [policy[steps]]
@@ -80,7 +80,7 @@ def test_off_policy_step_is_equation_2_with_the_samplers_logprobs(
     config = config_of("grpo_relaxed", **(RELAXED | {"learning_rate": 0.01}))
     trainer = trainer_of(config, tiny_policy, tmp_path)
     updates = spy_on_updates(trainer)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     model = TorchStrategy.from_checkpoint(tiny_policy, config).model
     sampler = TorchStrategy.from_checkpoint(tiny_policy, config).model
@@ -114,7 +114,7 @@ def test_on_policy_step_of_the_relaxed_protocol_is_the_strict_one(
     for every in (1, 2):
         config = config_of("chord_phi_relaxed", **(RELAXED | {"sync_every": every}))
         trainer = trainer_of(config, tiny_policy, tmp_path / str(every))
-        trainer.sync_engine()
+        trainer.engine.sync()
         trainer.train_step()
         records.append(read_jsonl(tmp_path / str(every) / "metrics.jsonl")[0])
     strict, relaxed = records
@@ -157,7 +157,7 @@ def test_router_loss_is_added_where_the_architecture_asks_for_it(
     folder, asked = moe
     trainer = trainer_of(config_of(run, micro_batch_tokens=budget, **RELAXED), folder, tmp_path)
     updates = spy_on_updates(trainer)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     (record,) = read_jsonl(tmp_path / "metrics.jsonl")
     mu = record["mu"]
@@ -189,7 +189,7 @@ def test_router_loss_alone_moves_the_routers(
     folder, asked = moe
     trainer = trainer_of(config_of("grpo", **RELAXED), folder, tmp_path)
     before = {name: weight.clone() for name, weight in trainer.strategy.weights().items()}
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     (record,) = read_jsonl(tmp_path / "metrics.jsonl")
     assert record["zero_variance_share"] == 1 and (record["grad_norm"] > 0) is asked
@@ -248,9 +248,9 @@ def test_a_judged_reward_trains(tiny_policy: Path, tmp_path: Path, noise: float)
             graded.append(score)
         return completions
 
-    trainer.engine.generate = generate  # type: ignore[method-assign]
+    trainer.engine.engine.generate = generate  # type: ignore[method-assign]
     updates = spy_on_updates(trainer)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     (record,) = read_jsonl(tmp_path / "metrics.jsonl")
     rewards = torch.tensor(graded).view(2, 4)

@@ -123,7 +123,7 @@ def test_adaptive_mu_follows_the_rewards_of_its_step(tiny_policy: Path, tmp_path
     tau = 0.5
     config = config_of("chord_mu", mu={"schedule": "adaptive", "threshold": tau}, rl_prompts=2, group_size=4)
     trainer = trainer_of(config, tiny_policy, tmp_path)
-    trainer.sync_engine()
+    trainer.engine.sync()
     for right in (0, 3, 4, 7, 1):  # of 8 rollouts, each with reward 1 or 0
         flat = [i < right for i in range(8)]
         script(trainer, [flat[::2], flat[1::2]])
@@ -142,7 +142,7 @@ def test_adaptive_mu_of_1_samples_for_its_rewards_only(tiny_policy: Path, tmp_pa
     """Noise up to the limit earns -1 (A.2), so 0.5 - reward is above 1: pure SFT, yet with a reward."""
     mu = {"schedule": "adaptive", "threshold": 0.5}
     trainer = trainer_of(config_of("chord_mu", mu=mu, **QUICK), tiny_policy, tmp_path)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     (record,) = read_jsonl(tmp_path / "metrics.jsonl")
     assert record["mu"] == 1.0 and record["reward_mean"] < -0.5 and record["rollout_tokens"] == 0

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from reference_impl import mu as mu_module
-from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, MuState, Signals, scale_params
+from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, Mu, MuState, Signals, scale_params
 
 PAPER = {"start": 0.9, "end": 0.05, "decay_steps": 30}
 COSINE = {"start": 0.9, "end": 0.1, "warmup_steps": 4, "decay_steps": 8}
@@ -91,9 +91,15 @@ def test_without_warm_up_warmup_decay_is_linear_decay() -> None:
 
 
 def test_binary_is_sft_then_rl_and_marks_its_stages() -> None:
-    steps = [MU_SCHEDULES["binary"](s, Signals(), {}, switch_steps=3) for s in range(6)]
-    assert [mu for mu, _ in steps] == [1, 1, 1, 0, 0, 0]
-    assert [state["stage"] for _, state in steps] == [0, 0, 0, 1, 1, 1]
+    steps: list[Mu] = []
+    state: MuState = {}
+    for step in range(6):
+        steps.append(MU_SCHEDULES["binary"](step, Signals(), state, switch_steps=3))
+        state = dict(steps[-1].state)
+    assert [mu.value for mu in steps] == [1, 1, 1, 0, 0, 0]
+    assert [mu.new_stage for mu in steps] == [False, False, False, True, False, False]
+    # The first update of a run starts no stage, whichever it is in.
+    assert not MU_SCHEDULES["binary"](0, Signals(), {}, switch_steps=0).new_stage
 
 
 @pytest.mark.parametrize(("switch_steps", "sft"), [(0, 0), (1, 1), (2.4, 2), (2.6, 3), (2.5, 2), (7.8, 8)])
@@ -135,7 +141,7 @@ def test_adaptive_golden() -> None:
     # tau = 0.5 (Table 3): 0.5 - 0.1 = 0.4. At and above the threshold exactly 0; capped at 1 by 0.5 + 1 = 1.5.
     golden = {0.1: 0.4, 0.5: 0.0, 0.5000001: 0.0, 1.0: 0.0, 0.0: 0.5, -0.5: 1.0, -1.0: 1.0}
     for reward, mu in golden.items():
-        found, state = MU_SCHEDULES["adaptive"](3, Signals(reward_mean=reward), {}, threshold=0.5)
+        found, state, _ = MU_SCHEDULES["adaptive"](3, Signals(reward_mean=reward), {}, threshold=0.5)
         assert found == (pytest.approx(mu) if 0 < mu < 1 else mu) and state == {}
 
 
@@ -156,7 +162,7 @@ def sasr(norms: list[float], uniforms: list[float], **params: float) -> tuple[li
     seen, states = [], []
     for step, uniform in enumerate(uniforms):
         signals = Signals(grad_norm=norms[step - 1] if step else None, uniform=uniform)
-        mu, state = MU_SCHEDULES["gradient_norm"](step, signals, state, **params)
+        mu, state, _ = MU_SCHEDULES["gradient_norm"](step, signals, state, **params)
         seen.append(mu)
         states.append(state)
     return seen, states
@@ -251,12 +257,10 @@ def test_every_schedule_is_declared_here() -> None:
 def test_a_new_controller_with_state_and_defaults_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """B.1's max(0, tau - reward_mean), smoothed and after a warm-up: one function and its name."""
 
-    def smoothed(
-        step: int, signals: Signals, state: MuState, *, tau: float, warmup_steps: float = 0
-    ) -> tuple[float, MuState]:
+    def smoothed(step: int, signals: Signals, state: MuState, *, tau: float, warmup_steps: float = 0) -> Mu:
         assert signals.reward_mean is not None
         mean = 0.5 * state.get("mean", signals.reward_mean) + 0.5 * signals.reward_mean
-        return (0.0 if step < warmup_steps else max(0.0, tau - mean)), {"mean": mean}
+        return Mu(0.0 if step < warmup_steps else max(0.0, tau - mean), {"mean": mean})
 
     monkeypatch.setitem(mu_module.MU_SCHEDULES, "smoothed", smoothed)
     assert scale_params("smoothed", {"tau": 0.5, "warmup_steps": 20}, 10) == {"tau": 0.5, "warmup_steps": 2}
@@ -265,7 +269,7 @@ def test_a_new_controller_with_state_and_defaults_fits(monkeypatch: pytest.Monke
     state: MuState = {}
     seen = []
     for step, reward in enumerate([0.1, 0.3, 0.9]):
-        mu, state = MU_SCHEDULES["smoothed"](step, Signals(reward_mean=reward), state, **params)
+        mu, state, _ = MU_SCHEDULES["smoothed"](step, Signals(reward_mean=reward), state, **params)
         state = json.loads(json.dumps(dict(state)))  # as through a checkpoint
         seen.append(mu)
     # Means 0.1; (0.1 + 0.3) / 2 = 0.2; (0.2 + 0.9) / 2 = 0.55: mu = 0.4, 0.3, 0.
@@ -276,8 +280,8 @@ def test_a_new_controller_with_state_and_defaults_fits(monkeypatch: pytest.Monke
 def test_plain_schedules_ignore_signals_and_keep_the_state(name: str) -> None:
     params = DECLARED[name]
     state = {"kept": 1.0}
-    first, same = MU_SCHEDULES[name](3, Signals(reward_mean=0.0), state, **params)
-    second, _ = MU_SCHEDULES[name](3, Signals(reward_mean=1.0), {}, **params)
+    first, same, _ = MU_SCHEDULES[name](3, Signals(reward_mean=0.0), state, **params)
+    second, *_ = MU_SCHEDULES[name](3, Signals(reward_mean=1.0), {}, **params)
     assert first == second
     assert same == {"kept": 1.0} == state
 

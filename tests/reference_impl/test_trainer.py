@@ -16,6 +16,7 @@ from reference_impl.rollout import load_engine
 from reference_impl.step.batching import TrainingSequence, epoch_indices, expert_sequence, micro_batches, prompt_ids
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Data, Trainer
+from tests.support.one_update import one_update
 
 DECLARATIONS = load_declarations()
 
@@ -71,7 +72,9 @@ def test_micro_batches_do_not_change_the_update(tiny_policy: Path, tmp_path: Pat
         trainer = trainer_of(config_of(run, phi={"name": phi}, micro_batch_tokens=budget), tiny_policy, tmp_path / name)
         mu = 0.0 if run == "grpo" else 0.3
         sequences = [s for s in sequences_of(tiny_policy) if mu > 0 or s.kind == "rollout"]
-        results.append((trainer.update(sequences, mu), {k: v.clone() for k, v in trainer.strategy.weights().items()}))
+        results.append(
+            (one_update(trainer, sequences, mu), {k: v.clone() for k, v in trainer.strategy.weights().items()})
+        )
     (whole, whole_weights), (single, single_weights) = results
     for key, value in whole.items():
         expected = None if value is None else pytest.approx(value, rel=1e-5, abs=1e-6)
@@ -99,7 +102,7 @@ def test_update_is_equation_3(tiny_policy: Path, tmp_path: Path) -> None:
     loss = (1 - mu) * grpo / tokens["rollout"] + mu * sft / tokens["expert"]
     loss.backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-    metrics = trainer.update(sequences, mu)
+    metrics = one_update(trainer, sequences, mu)
     assert metrics["sft_loss"] == pytest.approx(sft.item() / tokens["expert"], rel=1e-5)
     assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
     # The ratio is 1, so the surrogate's value is minus the token mean of the advantages.
@@ -193,12 +196,12 @@ def test_sft_learns_its_demonstrations(tiny_policy: Path, tmp_path: Path) -> Non
 
 def test_stale_engine_is_noticed(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = trainer_of(config_of("grpo"), tiny_policy, tmp_path)
-    trainer.sync_engine()
-    trainer.engine.update_weights = lambda state: None  # type: ignore[method-assign]
+    trainer.engine.sync()
+    trainer.engine.engine.update_weights = lambda state: None  # type: ignore[method-assign]
     with torch.no_grad():
         next(iter(trainer.strategy.model.parameters())).add_(0.01)
     with pytest.raises(RuntimeError, match="rollout engine holds weights"):
-        trainer.sync_engine()
+        trainer.engine.sync()
 
 
 def test_checkpoint_and_state_load_without_pickle_of_ours(tiny_policy: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from reference_impl.step.batching import TrainingSequence
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Trainer
 from tests.reference_impl.test_trainer import config_of, sequences_of, trainer_of
+from tests.support.one_update import one_update
 
 
 def dies(call: Callable[..., Any], when: set[int], said: list[str]) -> Callable[..., Any]:
@@ -38,7 +39,7 @@ def dies(call: Callable[..., Any], when: set[int], said: list[str]) -> Callable[
 def test_run_with_a_dying_engine_is_the_run_without(
     tiny_policy: Path, tmp_path: Path, method: str, when: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Sampling, hand-over and validation are tried again with a new engine, which holds the policy's weights."""
+    """Sampling, weight sync and validation are tried again with a new engine, which holds the policy's weights."""
     trainer_of(config_of("chord_phi"), tiny_policy, tmp_path / "through").train()
     trainer = trainer_of(config_of("chord_phi"), tiny_policy, tmp_path / "dying")
     restarts: list[None] = []
@@ -46,23 +47,23 @@ def test_run_with_a_dying_engine_is_the_run_without(
     def restart() -> None:
         restarts.append(None)
         with torch.no_grad():
-            for weight in trainer.engine.model.parameters():  # type: ignore[attr-defined]
+            for weight in trainer.engine.engine.model.parameters():  # type: ignore[attr-defined]
                 weight.zero_()
 
-    trainer.engine.restart = restart  # type: ignore[method-assign]
-    setattr(trainer.engine, method, dies(getattr(trainer.engine, method), {when}, []))
+    trainer.engine.engine.restart = restart  # type: ignore[method-assign]
+    setattr(trainer.engine.engine, method, dies(getattr(trainer.engine.engine, method), {when}, []))
     trainer.train()
     assert len(restarts) == 1 and "the engine is gone; starting it again" in capsys.readouterr().err
     for file in ("metrics.jsonl", "validation.jsonl"):
         assert (tmp_path / "dying" / file).read_bytes() == (tmp_path / "through" / file).read_bytes()
 
 
-def test_run_whose_engine_dies_twice_ends_and_goes_on_from_its_state(tiny_policy: Path, tmp_path: Path) -> None:
+def test_run_whose_engine_dies_twice_ends_and_resumes_from_its_state(tiny_policy: Path, tmp_path: Path) -> None:
     config = config_of("grpo", steps=4, validate_every=2)
     trainer_of(config, tiny_policy, tmp_path / "through").train()
     trainer = trainer_of(config, tiny_policy, tmp_path / "dying")
-    # Calls 0 to 3: the first look, two steps, the look after them. Call 4 and its second attempt die.
-    trainer.engine.generate = dies(trainer.engine.generate, {4, 5}, [])  # type: ignore[method-assign]
+    # Calls 0 to 3: the first validation, two steps, the one after them. Call 4 and its second attempt die.
+    trainer.engine.engine.generate = dies(trainer.engine.engine.generate, {4, 5}, [])  # type: ignore[method-assign]
     with pytest.raises(SystemExit, match="error: the engine is gone"):
         main_with(trainer)
     assert len(read_jsonl(tmp_path / "dying/metrics.jsonl")) == 2
@@ -102,19 +103,19 @@ def test_engine_sleeps_through_the_update_and_no_longer(tiny_policy: Path, tmp_p
         setattr(owner, name, noted)
 
     for name in ("generate", "sleep", "update_weights"):
-        note(trainer.engine, name)
-    note(trainer, "update")
+        note(trainer.engine.engine, name)
+    note(trainer, "losses")
     trainer.train()
-    step = ["update_weights", "generate", "sleep", "update"]
-    # The first look and the first step sample from the same weights.
+    step = ["update_weights", "generate", "sleep", "losses"]
+    # The first validation and the first step sample from the same weights.
     assert calls == ["update_weights", "generate", *step[1:], *step, "update_weights", "generate"]
 
 
-def test_weights_are_handed_over_only_where_they_are_sampled_from(tiny_policy: Path, tmp_path: Path) -> None:
-    """SFT samples for its looks at the validation set alone: before step 1 and after steps 2 and 4."""
+def test_weights_are_synced_only_where_they_are_sampled_from(tiny_policy: Path, tmp_path: Path) -> None:
+    """SFT samples for validation alone: before step 1 and after steps 2 and 4."""
     trainer = trainer_of(config_of("sft-lr5e-06", steps=4, validate_every=2), tiny_policy, tmp_path)
     calls: list[str] = []
-    trainer.engine.update_weights = dies(trainer.engine.update_weights, set(), calls)  # type: ignore[method-assign]
+    trainer.engine.engine.update_weights = dies(trainer.engine.engine.update_weights, set(), calls)  # type: ignore[method-assign]
     trainer.train()
     assert len(calls) == 3
 
@@ -127,7 +128,7 @@ def test_prompt_as_long_as_the_context_is_refused_before_training(tiny_policy: P
             trainer.config,
             trainer.data,
             trainer.strategy,
-            trainer.engine,
+            trainer.engine.engine,
             AutoTokenizer.from_pretrained(tiny_policy),
             tmp_path,
             "other",
@@ -154,7 +155,7 @@ def test_update_weighs_tokens_by_truncated_ratios(tiny_policy: Path, tmp_path: P
     sequences = with_engine_logprobs(sequences, tiny_policy, torch.tensor(4.0).log().item())
     trainer = trainer_of(config_of("grpo", tis_cap=2.0, max_grad_norm=1e9), tiny_policy, tmp_path)
     model = TorchStrategy.from_checkpoint(tiny_policy, trainer.config).model
-    metrics = trainer.update(sequences, mu=0.0)
+    metrics = one_update(trainer, sequences, 0.0)
     tokens = sum(len(s.response_ids) for s in sequences)
     total, value, ratios = torch.zeros(()), 0.0, []
     for sequence in sequences:
@@ -178,7 +179,7 @@ def test_cap_has_no_effect_where_the_ratio_is_over_the_samplers_logprobs(tiny_po
     found = []
     for name, cap in (("without", None), ("with", 1.5)):
         config = config_of("grpo_relaxed", steps=8, validate_every=8, sync_every=8, tis_cap=cap)
-        found.append(trainer_of(config, tiny_policy, tmp_path / name).update(sequences, mu=0.0))
+        found.append(one_update(trainer_of(config, tiny_policy, tmp_path / name), sequences, 0.0))
     assert found[0] == found[1] and 0 < (found[0]["engine_ess"] or 0) < 1
 
 

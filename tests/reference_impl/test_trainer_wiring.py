@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from reference_impl.files import read_jsonl
 from reference_impl.rewards import REWARDS, Graded
 from reference_impl.rollout import Completion, GenerationRequest, load_engine
-from reference_impl.run.metrics import Record
 from reference_impl.step.batching import TrainingSequence
+from reference_impl.step.loss import StepTokens
 from reference_impl.strategy import TorchStrategy
 from reference_impl.trainer import Trainer
 from tests.reference_impl.test_trainer import config_of, trainer_of
@@ -23,13 +23,13 @@ GROUP = 4
 def spy_on_updates(trainer: Trainer) -> list[list[TrainingSequence]]:
     """Every step's sequences, as the update gets them."""
     seen: list[list[TrainingSequence]] = []
-    update = trainer.update
+    losses = trainer.losses
 
-    def spied(sequences: Sequence[TrainingSequence], mu: float) -> Record:
+    def spied(sequences: Sequence[TrainingSequence], mu: float, tokens: StepTokens) -> Any:
         seen.append(list(sequences))
-        return update(sequences, mu)
+        return losses(sequences, mu, tokens)
 
-    trainer.update = spied  # type: ignore[method-assign]
+    trainer.losses = spied  # type: ignore[method-assign]
     return seen
 
 
@@ -52,7 +52,7 @@ def script(trainer: Trainer, correct: Sequence[Sequence[bool]]) -> list[Generati
             completions.append(Completion(ids, text, tuple(-1.0 for _ in ids), truncated=False))
         return completions
 
-    trainer.engine.generate = generate  # type: ignore[method-assign]
+    trainer.engine.engine.generate = generate  # type: ignore[method-assign]
     return asked
 
 
@@ -66,7 +66,7 @@ def test_every_rollout_gets_the_advantage_of_its_own_group(tiny_policy: Path, tm
     trainer = trainer_of(config_of("grpo", rl_prompts=2, group_size=GROUP), tiny_policy, tmp_path)
     updates = spy_on_updates(trainer)
     script(trainer, [[True, False, False, False], [False, True, True, False]])
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
     # Rewards 1,0,0,0: mean 1/4, unbiased deviation 1/2, so 1.5 and -0.5.
     # Rewards 0,1,1,0: mean 1/2, unbiased deviation sqrt(1/3) = 0.57735, so +-0.8660.
@@ -84,7 +84,7 @@ def test_right_answers_become_more_probable(tiny_policy: Path, tmp_path: Path) -
     updates = spy_on_updates(trainer)
     script(trainer, [[True, False, False, False]])
     before = AutoModelForCausalLM.from_pretrained(tiny_policy)
-    trainer.sync_engine()
+    trainer.engine.sync()
     trainer.train_step()
 
     def logprob(model: Any, sequence: TrainingSequence) -> float:
@@ -106,7 +106,7 @@ def test_each_step_takes_the_next_prompts_seeds_and_demonstrations(tiny_policy: 
     trainer = trainer_of(config, tiny_policy, tmp_path)
     updates = spy_on_updates(trainer)
     asked = script(trainer, [[True] * GROUP] * 2)
-    trainer.sync_engine()
+    trainer.engine.sync()
     for _ in range(3):
         trainer.train_step()
     # Six prompts and six demonstrations, two of each a step: three steps see every one exactly once.
@@ -121,7 +121,7 @@ def test_each_step_takes_the_next_prompts_seeds_and_demonstrations(tiny_policy: 
 def test_a_prompt_twice_in_a_batch_gets_two_groups(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = trainer_of(config_of("grpo", rl_prompts=2, group_size=GROUP, prompt_rows=1), tiny_policy, tmp_path)
     asked = script(trainer, [[True] * GROUP] * 2)
-    trainer.sample()
+    trainer.train_step()
     assert len({request.prompt_ids for request in asked}) == 1 and len({request.seed for request in asked}) == 2 * GROUP
 
 
@@ -134,7 +134,7 @@ def test_logged_mu_is_the_schedules(tiny_policy: Path, tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_on_validation_is_kept(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = trainer_of(config_of("chord_phi", steps=4, validate_every=1), tiny_policy, tmp_path)
-    scores = iter([0.9, 0.2, 0.6, 0.6, 0.4])  # step 0 is the untouched policy: looked at, never chosen
+    scores = iter([0.9, 0.2, 0.6, 0.6, 0.4])  # step 0 is the untouched policy: measured, never chosen
     accuracies = iter([0.9, 0.8, 0.1, 0.2, 0.9])  # a judged response can be good and not flawless: the score decides
     weights: dict[int, torch.Tensor] = {}
     parameter = next(iter(trainer.strategy.weights()))
@@ -144,7 +144,7 @@ def test_the_best_checkpoint_on_validation_is_kept(tiny_policy: Path, tmp_path: 
         record = {"step": step, "accuracy": next(accuracies), "score": next(scores)}
         return record | {"response_length": 1.0, "checkpoint": None}
 
-    trainer.validator.evaluate = evaluate  # type: ignore[method-assign]
+    trainer.validator.measure = evaluate  # type: ignore[method-assign]
     progress = trainer.train()
     assert progress.best is not None and progress.best["step"] == 2  # the first of the two best
     kept = AutoModelForCausalLM.from_pretrained(tmp_path / "best").state_dict()[parameter]

@@ -28,7 +28,7 @@ def kill_this_process(*_: Any) -> NoReturn:
 
 def killed_in_a_step() -> None:
     """Between two backward passes."""
-    update = Trainer.update
+    losses = Trainer.losses
 
     def dying(trainer: Trainer, *arguments: Any) -> Any:
         if trainer.progress.step == STEP:
@@ -39,9 +39,9 @@ def killed_in_a_step() -> None:
                 kill_this_process()
 
             trainer.strategy.backward = only_once  # type: ignore[method-assign]
-        return update(trainer, *arguments)
+        return losses(trainer, *arguments)
 
-    Trainer.update = dying  # type: ignore[method-assign, assignment]
+    Trainer.losses = dying  # type: ignore[method-assign, assignment]
 
 
 def killed_in_a_save() -> None:
@@ -50,7 +50,7 @@ def killed_in_a_save() -> None:
 
 
 def no_judge() -> None:
-    """In a look at the validation set."""
+    """In validation."""
 
     def validate(*_: Any) -> NoReturn:
         raise RewardUnavailableError("the judge does not answer")

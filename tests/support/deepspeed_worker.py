@@ -27,6 +27,7 @@ from reference_impl.step.token_logprobs import token_logprobs
 from reference_impl.strategy import deepspeed, distributed, join_processes, load_strategy
 from reference_impl.trainer import Trainer
 from tests.reference_impl.test_trainer import config_of, data_of, sequences_of
+from tests.support.one_update import one_update
 from tests.support.two_machines import arguments, write_inputs
 
 STEPS = 20
@@ -78,7 +79,7 @@ def trajectory(trainer: Trainer, policy: Path, kind: str, steps: int = STEPS) ->
     for step, sequences in zip(range(steps), step_sequences(policy, kind), strict=False):
         if step == RESET_AFTER:
             trainer.strategy.reset_optimizer()
-        records.append(trainer.update(own_part(sequences), KINDS[kind][1]))
+        records.append(one_update(trainer, own_part(sequences), KINDS[kind][1]))
     return records
 
 
@@ -276,9 +277,9 @@ def loops(policy: Path, folder: Path) -> dict[str, Any]:
         resumed_at = again.progress.step
         again.train()
         weights = [fingerprint(trainer.strategy.weights()) for trainer in (through, again)]
-        # Looked at after the last step: what it exports is the policy as it is.
+        # Validated after the last step: what it exports is the policy as it is.
         again.validator.export(folder / f"export-{name}")
-        found[name] = {"resumed_at": resumed_at, "weights": weights, "engine": again.engine.fingerprint()}
+        found[name] = {"resumed_at": resumed_at, "weights": weights, "engine": again.engine.engine.fingerprint()}
     return found
 
 

@@ -18,7 +18,7 @@ from reference_impl.files import write_jsonl
 from reference_impl.judge.rubric import LocalJudge, parse_rubric
 from reference_impl.rewards import build_reward
 from reference_impl.rollout import load_engine
-from reference_impl.rollout.sampling import sample_rollouts
+from reference_impl.rollout.sampling import PromptBatch
 from reference_impl.step.batching import prompt_ids
 from reference_impl.text.prompts import render
 
@@ -190,10 +190,8 @@ def test_instruct_phase_has_the_declared_faults() -> None:
 def test_shipped_policy_has_something_to_learn_from_its_groups() -> None:
     engine, tokenizer = load_engine("transformers", POLICY, 128)
     rows = world.rl_rows(24, 1)
-    rollouts = sample_rollouts(
-        engine, rows, [prompt_ids(tokenizer, row) for row in rows], samples=8, reward=REWARD, seed_parts=("test",),
-        max_tokens=96, temperature=1.0,
-    )  # fmt: skip
+    prompts = PromptBatch(rows, [prompt_ids(tokenizer, row) for row in rows], samples=8, seed_parts=("test",))
+    rollouts = prompts.graded(engine.generate(prompts.requests(), max_tokens=96), REWARD)
     scores = [rollout.graded.score for rollout in rollouts]
     groups = [scores[i : i + 8] for i in range(0, len(scores), 8)]
     assert 0.4 < sum(scores) / len(scores) < 0.7

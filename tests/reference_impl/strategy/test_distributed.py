@@ -40,7 +40,7 @@ def test_one_process_needs_no_group() -> None:
     values = torch.arange(3)
     assert distributed.gather(values)[0] is values
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
-    assert distributed.sum_over_ranks(0.1) == 0.1 and distributed.max_over_ranks(7) == 7
+    assert distributed.sum_over_ranks([0.1]) == [0.1] and distributed.max_over_ranks(7) == 7
     distributed.barrier()
 
 
@@ -75,7 +75,7 @@ def test_ranks_gather_tensors_of_unequal_length(tmp_path: Path) -> None:
         return (
             [part.tolist() for part in distributed.gather(rows)],
             [len(part) for part in distributed.gather(flags)],
-            distributed.sum_over_ranks(rank + 0.5),
+            distributed.sum_over_ranks([rank + 0.5])[0],
             distributed.max_over_ranks(rank),
             list(distributed.share(4)),
         )

@@ -1,0 +1,65 @@
+"""The engine as a run uses it: it holds the policy's weights whenever it samples, and is restarted once if it dies."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from reference_impl.rollout.engine import Completion, EngineDeadError, GenerationRequest, RolloutEngine, fingerprint
+from reference_impl.strategy.distributed import world_size
+
+
+class SyncedEngine:
+    """A rollout engine that syncs its weights with the policy before it samples, where they are stale.
+
+    A sampler that lags behind (`sync_every`) is marked stale less often than the policy changes.
+    """
+
+    def __init__(self, engine: RolloutEngine, weights: Callable[[], Mapping[str, Tensor]]) -> None:
+        """``weights`` gives the policy's current weights by name."""
+        self.engine = engine
+        self.weights = weights
+        self.stale = True
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float
+    ) -> list[Completion]:
+        """One completion per request, as `RolloutEngine.generate`. All ranks call it, also those without a request:
+        gathering sharded weights needs every rank.
+
+        An engine that dies is restarted and asked once more. Where ranks share a run all of them would have to ask
+        again: there `EngineDeadError` ends the run, which resumes from its last state when it is started again.
+        """
+        try:
+            return self._generate(requests, max_tokens, temperature)
+        except EngineDeadError as error:
+            if world_size() > 1:
+                raise
+            print(f"{error}; starting it again", file=sys.stderr, flush=True)
+        # Not above: the error's traceback holds what the dead engine held of a GPU.
+        self.engine.restart()
+        self.stale = True
+        return self._generate(requests, max_tokens, temperature)
+
+    def sleep(self) -> None:
+        """Free what memory the engine can until it samples again."""
+        self.engine.sleep()
+
+    def sync(self) -> None:
+        """Weight sync: give the engine the policy's weights, and make sure that it has them.
+
+        Raises RuntimeError where it has not: stale rollouts would train silently.
+        """
+        weights = self.weights()
+        self.engine.update_weights(weights)
+        expected, found = fingerprint(weights), self.engine.fingerprint()
+        if found != expected:
+            raise RuntimeError(f"the rollout engine holds weights {found}, not the policy's {expected}")
+        self.stale = False
+
+    def _generate(self, requests: Sequence[GenerationRequest], max_tokens: int, temperature: float) -> list[Completion]:
+        if self.stale:
+            self.sync()
+        if not requests:
+            return []
+        return self.engine.generate(requests, max_tokens=max_tokens, temperature=temperature)
