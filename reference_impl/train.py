@@ -6,7 +6,7 @@
 
 ``--policy`` is the checkpoint the run starts from: the policy itself, or the ``best`` folder of the method that the
 declaration names as ``init``. The folder given as ``--out`` holds at the end run.json, metrics.jsonl,
-validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, goes on from its
+validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, resumes from its
 last validation.
 
 Where the scale's strategy is for several processes, torchrun or the deepspeed launcher starts them:
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run(trainer, hashes)
     except (EngineDeadError, RewardUnavailableError, FloatingPointError) as error:
-        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call goes on.
+        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call resumes.
         sys.exit(f"error: {error}")
 
 

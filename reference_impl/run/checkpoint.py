@@ -1,4 +1,4 @@
-"""Everything that exact resumption needs, written whole or not at all."""
+"""Everything that exact resumption needs, written atomically."""
 
 import json
 import shutil
@@ -57,20 +57,20 @@ def load_state(folder: Path, strategy: Strategy, identity: str) -> Progress | No
     barrier()
     file = folder / "progress.json"
     text = file.read_text() if file.is_file() else ""
-    # Ranks that see another state, or none, would not wait for each other where they go on.
+    # Ranks that see another state, or none, would not wait for each other after this.
     require_same(f"{file} (all machines must see the same run folder)", text)
     if not text:
         return None
     record = json.loads(text)
     if record.pop("identity") != identity:
         if rank() == 0:
-            print(f"{folder} is of another configuration, policy or data: starting anew", file=sys.stderr)
+            print(f"{folder} is of another configuration, policy or data: starting from step 0", file=sys.stderr)
         return None
     layout = record.pop("layout", TORCH_LAYOUT)  # before there was a choice
     if layout != strategy.layout:
         raise ValueError(
             f"{folder} was saved by {layout}, and this is {strategy.layout}: "
-            "go on with what saved it, or remove the folder to start anew"
+            "resume with what saved it, or remove the folder to start from step 0"
         )
     strategy.load(folder)
     return Progress(**record)

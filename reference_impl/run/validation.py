@@ -89,7 +89,7 @@ class Validator:
         return record
 
     def export(self, folder: Path) -> None:
-        """Write the policy to ``folder``, whole or not at all."""
+        """Write the policy to ``folder``, atomically."""
         part = folder.with_name(folder.name + ".part")
         if rank() == 0:
             shutil.rmtree(part, ignore_errors=True)

@@ -154,7 +154,7 @@ def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: flo
 
 
 def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:
-    """Row indices of batch ``number`` of an endless stream that shuffles anew in every pass.
+    """Row indices of batch ``number`` of an endless stream that is reshuffled in every pass.
 
     A pure function of the batch's number, so a resumed run continues the same stream; a batch may straddle two passes.
     """
