@@ -52,23 +52,16 @@ def test_weights_are_synced_every_nth_step(
     )
     trainer = trainer_of(config, tiny_policy, tmp_path)
     policy, sampler = [], []
-    next_prompts, measure = trainer.next_prompts, trainer.validator.measure
+    generate = trainer.engine.engine.generate
 
-    def watch() -> None:
+    def spied(*arguments: Any, **options: Any) -> Any:
         policy.append(fingerprint(trainer.strategy.weights()))
         sampler.append(trainer.engine.engine.fingerprint())
+        return generate(*arguments, **options)
 
-    def spied_prompts() -> Any:
-        watch()
-        return next_prompts()
-
-    def spied_measure(step: int) -> Any:
-        if step == steps:
-            watch()
-        return measure(step)
-
-    trainer.next_prompts, trainer.validator.measure = spied_prompts, spied_measure  # type: ignore[method-assign]
+    trainer.engine.engine.generate = spied  # type: ignore[method-assign]
     trainer.train()
+    policy, sampler = policy[1:], sampler[1:]  # the validation before the first step
     assert len(set(policy)) == len(policy) == steps + 1
     assert sampler == [policy[step - step % every] for step in range(steps)] + [policy[steps]]
 
