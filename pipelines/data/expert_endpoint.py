@@ -29,9 +29,6 @@ from reference_impl.seeds import sample_seed
 from reference_impl.text.answers import after_think
 from reference_impl.text.prompts import render
 
-KEY_VARIABLE = "CHORD_EXPERT_API_KEY"
-"""The environment variable with the API key; there is no other way to give one."""
-
 Row = Mapping[str, Any]
 Accept = Callable[[Row, str], bool]
 """Whether a response is a demonstration of a row."""
@@ -95,7 +92,9 @@ class Answers:
                     wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
                     raise ValueError(f"{where}: no answer of an expert ({wrong})") from None
                 if model is not None and answer.model not in (None, model):
-                    raise ValueError(f"{where}: an answer of {answer.model!r}, but {model!r} is asked: use another folder")
+                    raise ValueError(
+                        f"{where}: an answer of {answer.model!r}, but {model!r} is asked: use another folder"
+                    )
                 self._remember(answer)
                 self.spent += Usage(answer.prompt_tokens or 0, answer.completion_tokens or 0)
 

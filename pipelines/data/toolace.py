@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.expert_endpoint import KEY_VARIABLE, Answers, Expert, demonstrate, locked
+from pipelines.data.expert_endpoint import Answers, Expert, demonstrate, locked
 from pipelines.data.quarantine import FilteredError, MalformedError, list_column, text_column
 from pipelines.data.sources import Source
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run, split_one_pool
@@ -27,6 +27,8 @@ from reference_impl.judge.client import Endpoint
 from reference_impl.judge.cost import Prices
 from reference_impl.rewards import grade_tool
 
+KEY_VARIABLE = "CHORD_EXPERT_API_KEY"
+"""The environment variable with the API key; there is no other way to give one."""
 TOOLACE = Source(
     repository="Team-ACE/ToolACE",
     revision="6bda777c88d21e5a204703c1ee45597a8fa4f734",
