@@ -99,10 +99,11 @@ class Endpoint:
             url = _ADDRESS.validate_python(self.base_url)
         except ValidationError:
             url = None
-        if url is None or url.query is not None or url.fragment is not None:
-            raise ValueError(f"the endpoint's address must be like https://host/v1, got {shown!r}")
-        if url.username is not None or url.password is not None:
-            raise ValueError("the endpoint's address must not contain credentials; the key has an environment variable")
+        if url is None or any(part is not None for part in (url.username, url.password, url.query, url.fragment)):
+            raise ValueError(
+                "the endpoint's address must be like https://host/v1, without credentials (the key has an environment "
+                f"variable), got {shown!r}"
+            )
         key = self.api_key
         if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key != ""):
             # The value stays out of the message; an HTTP library would print the header it refuses.
@@ -245,6 +246,7 @@ class ChatClient:
 
     async def _post(self, content: str) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and body of a response. Raises AttemptError."""
+        # As the check has read it: two readings of an odd address may disagree about its host.
         url = f"{str(_ADDRESS.validate_python(self.endpoint.base_url)).rstrip('/')}/chat/completions"
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self.endpoint.api_key is not None:
@@ -263,9 +265,7 @@ class ChatClient:
                 client,
                 client.stream("POST", url, content=content, headers=headers) as response,
             ):
-                if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise AttemptError("a compressed reply, which was not asked for")
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_raw():  # never decompressed: that was not asked for
                     body += chunk
                     if len(body) > MAX_REPLY_BYTES:
                         raise AttemptError(f"a reply of more than {MAX_REPLY_BYTES} bytes")
@@ -300,7 +300,8 @@ def _parse(body: bytes) -> Reply:
         return Reply.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise AttemptError(f"no chat completion: {'/'.join(map(str, first['loc']))} {first['msg']}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise AttemptError(f"no chat completion: {where or 'the reply'}: {first['msg']}") from None
 
 
 def seconds_to_wait(retry_after: str) -> float:

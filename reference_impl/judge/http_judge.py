@@ -36,20 +36,12 @@ class HttpJudge:
         if aggregation not in AGGREGATIONS:
             raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(AGGREGATIONS)}")
         self._client = ChatClient(endpoint, prices=prices, concurrency=concurrency, retrying=retrying)
+        self.name = f"{endpoint.model}, {aggregation}, prompt {PROMPT_VERSION}"
+        self.concurrency = concurrency
         self._cache, self._aggregation = cache, aggregation
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         self._lock = threading.Lock()
         self._hits = self._failures = 0
-
-    @property
-    def name(self) -> str:
-        """Model, aggregation and prompt version."""
-        return f"{self._client.endpoint.model}, {self._aggregation}, prompt {PROMPT_VERSION}"
-
-    @property
-    def concurrency(self) -> int:
-        """Most requests under way at once."""
-        return self._client.concurrency
 
     @property
     def stopped(self) -> str | None:
