@@ -29,6 +29,7 @@ from reference_impl.seeds import sample_seed
 from reference_impl.text.answers import after_think
 from reference_impl.text.prompts import render
 
+TEMPERATURE = 0.6  # DeepSeek's recommendation for R1 is 0.5 to 0.7
 Row = Mapping[str, Any]
 Accept = Callable[[Row, str], bool]
 """Whether a response is a demonstration of a row."""
@@ -139,24 +140,18 @@ class Expert:
         endpoint: Endpoint,
         answers: Answers,
         *,
-        temperature: float = 0.6,
         concurrency: int = 8,
         prices: Prices | None = None,
         retrying: tenacity.Retrying = RETRYING,
     ) -> None:
-        """Nothing is sent yet. The budget of `prices` is that of the answers file: what earlier runs spent counts.
-
-        temperature: DeepSeek's recommendation for R1 is 0.5 to 0.7.
-        """
-        self._answers, self._temperature = answers, temperature
-        self.client = ChatClient(
-            endpoint, prices=prices, spent=answers.spent, concurrency=concurrency, retrying=retrying
-        )
+        """Nothing is sent yet. The budget of `prices` is that of the answers file: what earlier runs spent counts."""
+        self._answers, spent = answers, answers.spent
+        self.client = ChatClient(endpoint, prices=prices, spent=spent, concurrency=concurrency, retrying=retrying)
 
     def ask(self, row: Row, sample: int) -> str | None:
         """One answer, stored; None where this question failed. Raises StoppedError where the next one would too."""
         endpoint, seed = self.client.endpoint, sample_seed("expert", row["id"], sample)
-        payload = endpoint.payload(render(row), temperature=self._temperature, seed=seed)
+        payload = endpoint.payload(render(row), temperature=TEMPERATURE, seed=seed)
         try:
             reply = self.client.ask(payload, lambda reply: reply)
         except AttemptError:
