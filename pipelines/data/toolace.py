@@ -11,20 +11,24 @@ ones are rejected. The API key is in the environment variable CHORD_EXPERT_API_K
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.expert_endpoint import Answers, Asking, Expert, demonstrate, locked
+from pipelines.data.expert_endpoint import Answers, Expert, demonstrate, locked
 from pipelines.data.quarantine import FilteredError, MalformedError, list_column, text_column
 from pipelines.data.sources import Source
 from pipelines.data.stage import Limits, Pool, Row, Stage, arguments, run, split_one_pool
 from pipelines.data.toolace_calls import read_calls, read_functions
 from reference_impl.config import choose, expert_file, load_declarations
+from reference_impl.judge.client import Endpoint
 from reference_impl.judge.cost import Prices
 from reference_impl.rewards import grade_tool
 
+KEY_VARIABLE = "CHORD_EXPERT_API_KEY"
+"""The environment variable with the API key; there is no other way to give one."""
 TOOLACE = Source(
     repository="Team-ACE/ToolACE",
     revision="6bda777c88d21e5a204703c1ee45597a8fa4f734",
@@ -85,14 +89,14 @@ def demonstrations(
     with locked(path):
         if options.ask == source:
             answers = Answers(path, options.model)
-            expert = Expert(_asking(options, limits), answers)
+            expert = _expert(options, limits, answers)
         else:
             answers, expert = Answers(path, None), None
         found = demonstrate(rows, wanted, accept, answers, expert, options.tries)
     for row in found:
         row["meta"]["response_tokens"] = limits.tokens(row["response"])
     if expert is not None:
-        print(f"{name}: {wanted} demonstrations; {expert.report()}")
+        print(f"{name}: {wanted} demonstrations; {expert.client.report()}")
     return found
 
 
@@ -102,16 +106,11 @@ def _sources() -> dict[str, str]:
     return {expert_file(role): expert.source for role, expert in experts.items()}
 
 
-def _asking(options: argparse.Namespace, limits: Limits) -> Asking:
-    prompt_price, completion_price = options.prices
-    return Asking(
-        options.url,
-        options.model,
-        limits.max_tokens,
-        concurrency=options.concurrency,
-        timeout_s=options.timeout,
-        prices=Prices(prompt_price, completion_price, options.budget),
-    )
+def _expert(options: argparse.Namespace, limits: Limits, answers: Answers) -> Expert:
+    key = os.environ.get(KEY_VARIABLE)
+    endpoint = Endpoint(options.url, options.model, key, timeout_s=options.timeout, max_tokens=limits.max_tokens)
+    prices = Prices(options.prices[0], options.prices[1], options.budget)
+    return Expert(endpoint, answers, concurrency=options.concurrency, prices=prices)
 
 
 def check_endpoint(options: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ OFFLINE = ("1", "ON", "YES", "TRUE")
 MAKE_ENVIRONMENT = "conda env create --file environment.yml, and activate it"
 JUDGE_KEY = "CHORD_JUDGE_API_KEY"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that are asked with a key without encryption, as in reference_impl/judge/transport.py."""
+"""Hosts that are asked with a key without encryption, as in reference_impl/judge/client.py."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 from reference_impl.config import choose
 from reference_impl.judge.cache import VerdictCache
-from reference_impl.judge.client import HttpJudge
+from reference_impl.judge.client import Endpoint
 from reference_impl.judge.cost import Prices
+from reference_impl.judge.http_judge import HttpJudge
 from reference_impl.judge.rubric import Judge, LocalJudge
-from reference_impl.judge.transport import Endpoint
 
 KEY_VARIABLE = "CHORD_JUDGE_API_KEY"
 """The environment variable with the API key; there is no other way to give one."""

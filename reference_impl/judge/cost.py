@@ -1,14 +1,32 @@
-"""What judging costs: a counter of calls, tokens and money with a limit that is checked before each call."""
+"""What requests cost: a counter of calls, tokens and money with a limit that is checked before each call."""
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 MILLION = 1_000_000
+# What no call has; it keeps the numbers of a broken server out of the sums.
+_Tokens = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
 class BudgetError(RuntimeError):
     """The next call could exceed the budget."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call, or of several together."""
+
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
+
+
+NO_USAGE = Usage(0, 0)
 
 
 @dataclass(frozen=True)
@@ -25,13 +43,9 @@ class Prices:
         if self.budget is not None and self.prompt == self.completion == 0:
             raise ValueError(f"a budget of {self.budget:g} needs the prices of prompt and completion tokens")
 
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of one call."""
-
-    prompt_tokens: int
-    completion_tokens: int
+    def cost(self, usage: Usage) -> float:
+        """Money for so many tokens."""
+        return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / MILLION
 
 
 class Ledger:
@@ -40,11 +54,12 @@ class Ledger:
     A call first reserves what it can cost at most, so that calls made at once cannot exceed the budget together.
     """
 
-    def __init__(self, prices: Prices) -> None:
-        self._prices = prices
-        self._lock = threading.Condition()
-        self._calls = self._estimated = self._prompt_tokens = self._completion_tokens = 0
-        self._reserved: list[float] = []
+    def __init__(self, prices: Prices, spent: Usage = NO_USAGE) -> None:
+        """spent: tokens of earlier runs that count towards the budget."""
+        self._prices, self._used = prices, spent
+        self._changed = threading.Condition()
+        self._reserved: list[Usage] = []
+        self._calls = self._estimated = 0
 
     def reserve(self, most: Usage) -> None:
         """Make room for a call that uses at most `most`.
@@ -52,43 +67,33 @@ class Ledger:
         Waits for calls under way, which mostly use less than they reserved. Raises BudgetError where the budget
         has no room even then.
         """
-        cost, budget = self._cost(most), self._prices.budget
-        with self._lock:
-            while budget is not None and self._spent() + sum(self._reserved) + cost > budget:
+        cost, budget = self._prices.cost, self._prices.budget
+        with self._changed:
+            while budget is not None and cost(sum(self._reserved, self._used + most)) > budget:
                 if not self._reserved:
                     raise BudgetError(
-                        f"the next call may cost {cost:.6g} and {self._spent():.6g} of the judge's budget of "
+                        f"the next call may cost {cost(most):.6g} and {cost(self._used):.6g} of the budget of "
                         f"{budget:g} are spent"
                     )
-                self._lock.wait()
-            self._reserved.append(cost)
+                self._changed.wait()
+            self._reserved.append(most)
 
-    def settle(self, most: Usage, used: Usage | None, *, billed: bool) -> None:
-        """Replace a reservation by what the call used; by the reservation itself where a billed call did not say."""
-        with self._lock:
-            self._reserved.remove(self._cost(most))
-            self._lock.notify_all()
+    def settle(self, most: Usage, used: Usage | None) -> None:
+        """Replace a reservation by what the call used; None where it did not say: the reservation counts."""
+        with self._changed:
+            self._reserved.remove(most)
             self._calls += 1
-            if billed:
-                self._estimated += used is None
-                counted = most if used is None else used
-                self._prompt_tokens += counted.prompt_tokens
-                self._completion_tokens += counted.completion_tokens
-
-    def _cost(self, usage: Usage) -> float:
-        prices = self._prices
-        return (usage.prompt_tokens * prices.prompt + usage.completion_tokens * prices.completion) / MILLION
-
-    def _spent(self) -> float:
-        return self._cost(Usage(self._prompt_tokens, self._completion_tokens))
+            self._estimated += used is None
+            self._used += most if used is None else used
+            self._changed.notify_all()
 
     def report(self) -> dict[str, Any]:
         """Calls and tokens so far, and their cost. `estimated_calls`: billed ones that did not say their usage."""
-        with self._lock:
+        with self._changed:
             return {
                 "calls": self._calls,
                 "estimated_calls": self._estimated,
-                "prompt_tokens": self._prompt_tokens,
-                "completion_tokens": self._completion_tokens,
-                "cost": self._spent(),
+                "prompt_tokens": self._used.prompt_tokens,
+                "completion_tokens": self._used.completion_tokens,
+                "cost": self._prices.cost(self._used),
             }

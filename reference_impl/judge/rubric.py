@@ -2,7 +2,7 @@
 
 A rubric is a list of weighted criteria. A judge says of each whether it holds, and the score follows by the
 explicit aggregation of Gunjal et al. 2025 (arXiv 2507.17746, Eq. 1) on the signed weights of the data, see
-`aggregate`. `HttpJudge` (judge_http.py) asks a language model; `LocalJudge` here checks patterns and keywords.
+`aggregate`. `HttpJudge` (http_judge.py) asks a language model; `LocalJudge` here checks patterns and keywords.
 """
 
 import hashlib

@@ -117,7 +117,7 @@ def test_a_judge_that_stops_ends_the_command(tmp_path: Path, trouble: str) -> No
                 *("--judge-cache", str(cache), *options),
             ]
         )
-    expected = "of the judge's budget of 0.001 are spent" if trouble == "budget" else "status 401: who are you?"
+    expected = "of the budget of 0.001 are spent" if trouble == "budget" else "status 401: who are you?"
     assert expected in str(error.value)
     assert "the verdicts so far are in the cache" in str(error.value)
     assert not out.exists()

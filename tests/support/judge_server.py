@@ -11,10 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import tenacity
+
 from reference_impl.judge.cache import VerdictCache
-from reference_impl.judge.client import HttpJudge
+from reference_impl.judge.client import RETRYING, Endpoint
+from reference_impl.judge.http_judge import HttpJudge
 from reference_impl.judge.rubric import Judgement, RubricItem
-from reference_impl.judge.transport import Endpoint
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,9 +35,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.paths.append(self.path)
         self.server.script(self, number, payload)
 
-    def answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def answer(
+        self, status: int, body: bytes, headers: Mapping[str, str] | None = None, reason: str | None = None
+    ) -> None:
         """A whole response."""
-        self.send_response(status)
+        self.send_response(status, reason)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
@@ -126,17 +130,21 @@ RUBRIC = (RubricItem("Names CT", 3), RubricItem("Recommends an X-ray", -1))
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
 
 
+def retrying(pauses: list[float], attempts: int = 6) -> tenacity.Retrying:
+    """Retries that record their pauses instead of making them."""
+    return RETRYING.copy(sleep=pauses.append, stop=tenacity.stop_after_attempt(attempts))
+
+
 class Bench:
     """A judge at a server, with a record of its pauses."""
 
     def __init__(self, server: JudgeServer, folder: Path, **options: Any) -> None:
         self.pauses: list[float] = []
-        self.cache = options.pop("cache", None) or VerdictCache(folder / "verdicts.sqlite")
-        endpoint = Endpoint(
-            server.url, "judge-1", options.pop("api_key", None), timeout_s=options.pop("timeout_s", 30.0)
-        )
-        defaults: dict[str, Any] = {"sleep": self.pauses.append, "jitter": lambda: 0.0}
-        self.judge = HttpJudge(endpoint, cache=self.cache, **{**defaults, **options})
+        self.cache = VerdictCache(folder / "verdicts.sqlite")
+        key, timeout_s = options.pop("api_key", None), options.pop("timeout_s", 30.0)
+        retries = retrying(self.pauses, options.pop("attempts", 6))
+        endpoint = Endpoint(server.url, "judge-1", key, timeout_s=timeout_s)
+        self.judge = HttpJudge(endpoint, cache=self.cache, retrying=retries, **options)
 
     def ask(self, response: str = "CT", rubric: Sequence[RubricItem] = RUBRIC) -> Judgement:
         """One judgement."""

@@ -69,7 +69,7 @@ def test_one_rating_needs_a_model() -> None:
 
 def test_the_key_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, " ")
-    with pytest.raises(ValueError, match="the judge's API key is empty"):
+    with pytest.raises(ValueError, match="API key is empty"):
         build_judge(HTTP)
     monkeypatch.setenv(KEY_VARIABLE, "sk-1")
     with pytest.raises(ValueError, match="would go unencrypted") as error:

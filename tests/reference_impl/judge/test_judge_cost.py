@@ -1,16 +1,18 @@
 """Verdicts that are kept, calls that are counted, budgets that hold."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reference_impl.judge.cache import VerdictCache
-from reference_impl.judge.client import HttpJudge
+from reference_impl.judge.client import Endpoint
 from reference_impl.judge.cost import Prices
-from reference_impl.judge.rubric import Judgement, RubricItem
-from reference_impl.judge.transport import Endpoint
+from reference_impl.judge.http_judge import HttpJudge
+from reference_impl.judge.rubric import ItemVerdict, Judgement, RubricItem
 from tests.support.judge_server import RUBRIC, Bench, after, broken, good, serve, verdicts
 
 
@@ -43,10 +45,28 @@ def test_what_a_cached_verdict_depends_on(tmp_path: Path) -> None:
         assert len(server.payloads) == 6
 
 
+def test_verdicts_of_earlier_versions_are_found(tmp_path: Path) -> None:
+    """Key and stored form of a verdict as they have been since prompt version 1: what was paid for stays valid."""
+    row = (
+        "05c4c99164e24cfdac4226a447f621e2e0acbbc638819498d16bb10d8af4852b",
+        '{"score": 0.5, "items": [{"satisfied": true, "explanation": "\\ud800"}, '
+        '{"satisfied": false, "explanation": ""}], "reason": "judged", "detail": ""}',
+    )
+    with serve(good) as server:
+        bench = Bench(server, tmp_path)
+        with closing(sqlite3.connect(bench.cache.path)) as connection, connection:
+            connection.execute("INSERT INTO verdicts VALUES (?, ?)", row)
+        stored = Judgement(0.5, (ItemVerdict(True, "\ud800"), ItemVerdict(False)))
+        assert bench.ask("CT") == stored and not server.payloads
+        bench.cache.put("new", stored)
+        with closing(sqlite3.connect(bench.cache.path)) as connection:
+            assert connection.execute("SELECT judgement FROM verdicts WHERE key = 'new'").fetchone() == row[1:]
+
+
 def test_prompt_version_parts_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(good) as server:
         Bench(server, tmp_path).ask()
-        monkeypatch.setattr("reference_impl.judge.client.PROMPT_VERSION", 2)
+        monkeypatch.setattr("reference_impl.judge.http_judge.PROMPT_VERSION", 2)
         Bench(server, tmp_path).ask()
         assert len(server.payloads) == 2
 
@@ -95,7 +115,17 @@ def test_costs_are_counted(tmp_path: Path) -> None:
     assert report["cost"] == pytest.approx(200 * 2e-6 + 20 * 10e-6)
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -5, "completion_tokens": 1}, {"prompt_tokens": "1"}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [1],
+        {"prompt_tokens": -5, "completion_tokens": 1},
+        {"prompt_tokens": "1", "completion_tokens": 1},
+        {"prompt_tokens": 10**400, "completion_tokens": 1},
+    ],
+)
 def test_unknown_usage_counts_as_the_most_there_can_be(tmp_path: Path, usage: Any) -> None:
     with serve(lambda handler, number, payload: handler.complete(verdicts(payload, True, False), usage)) as server:
         bench = Bench(server, tmp_path)
@@ -125,7 +155,7 @@ def test_the_budget_stops_before_the_next_call(tmp_path: Path) -> None:
     assert [judgement.score for judgement in judgements] == [1.0] * asked + [None] * (40 - asked)
     assert bench.judge.report()["cost"] == 110 * asked <= 3700
     assert bench.judge.stopped is not None
-    assert "of the judge's budget of 3700 are spent" in bench.judge.stopped
+    assert "of the budget of 3700 are spent" in bench.judge.stopped
     # What was paid for is kept: with the cache, another run goes on from there.
     with serve(good) as server:
         again = Bench(server, tmp_path)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from reference_impl.judge.client import Retries
+from reference_impl.judge.client import Endpoint
 from reference_impl.judge.rubric import JUDGE_FAILED
-from reference_impl.judge.transport import Endpoint
 from tests.support.judge_server import RUBRIC, Bench, Handler, answer_of, code_of, serve, verdicts
 
 HOSTILE = {
@@ -33,7 +32,7 @@ def test_a_judge_that_echoes_the_answer_gives_no_verdict(tmp_path: Path, respons
         handler.complete([quoted, f"```json\n{quoted}\n```", f"It says: {quoted}"][number % 3])
 
     with serve(echo) as server:
-        judgement = Bench(server, tmp_path, retries=Retries(attempts=3)).ask(response)
+        judgement = Bench(server, tmp_path, attempts=3).ask(response)
     assert (judgement.score, judgement.reason) == (None, JUDGE_FAILED)
     assert len(server.payloads) == 3
 
@@ -76,7 +75,7 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path: Path, caplog: pytest.LogCap
         key = handler.headers["Authorization"]
         escaped = "".join(f"\\u{ord(char):04x}" for char in key)
         if number == 0:
-            handler.answer(500, key.encode())
+            handler.answer(500, key.encode(), {"X-Key": key}, reason=key)
         elif number == 1:
             handler.complete(key)
         elif number == 2:
@@ -107,9 +106,13 @@ def test_the_key_is_sent_and_shown_nowhere(tmp_path: Path, caplog: pytest.LogCap
     [
         (("ftp://host/v1", "m"), "must be like https://host/v1"),
         (("host/v1", "m"), "must be like https://host/v1"),
-        (("http://[", "m"), "is no URL"),
+        (("http://[", "m"), "must be like https://host/v1"),
+        (("http://host:99999/v1", "m"), "must be like https://host/v1"),
+        (("https://me:secret@ho st/v1", "m"), "must be like https://host/v1"),
         (("https://host/v1?x=1", "m"), "must be like https://host/v1"),
-        (("https://me:secret@host/v1", "m"), "must not contain credentials"),
+        (("https://host/v1?", "m"), "must be like https://host/v1"),
+        (("https://host/v1#x", "m"), "must be like https://host/v1"),
+        (("https://me:secret@host/v1", "m"), "without credentials"),
         (("http://host/v1", "m", KEY), "unencrypted"),
         (("https://host/v1", "m", f"{KEY}\n"), "API key is empty or has blanks"),
         (("https://host/v1", "m", ""), "API key is empty or has blanks"),
