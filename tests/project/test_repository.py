@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines.plan import load_plan
-from tests.support.checkout import REPO, project_files
+from tests.support.checkout import REPO, copy_project, project_files, snakemake
 
 PACKAGES = ("reference_impl", "pipelines", "evaluation", "reports")
 PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)$")
@@ -149,29 +150,59 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert (REPO / path.parent / target).exists(), f"{path} links to {target}"
 
 
-def readme() -> str:
-    return (REPO / "README.md").read_text(encoding="utf-8")
+def test_readme_can_be_read_at_one_sitting() -> None:
+    assert len((REPO / "README.md").read_bytes()) <= 9000
 
 
-def test_readme_annotates_every_source_file() -> None:
-    block = readme().split("## Layout")[1].split("```")[1]
-    described: set[str] = set()
-    folder: list[str] = []
+def files_in_tree(block: str) -> set[str]:
+    """Paths of a tree in which each line is a name, two blanks or more, and what it is; two blanks indent a folder."""
+    found: set[str] = set()
+    folders: list[str] = []
     for line in filter(str.strip, block.splitlines()):
-        depth = (len(line) - len(line.lstrip())) // 2
-        folder = folder[:depth]
-        # Several names may share a line: "tables.py, figures.py   what they are".
-        for name in re.split(r",\s+", re.split(r"\s{2,}", line.strip())[0]):
-            described.add("/".join([*folder, name]).replace("//", "/"))
-        if line.strip().split()[0].endswith("/"):
-            folder.append(line.strip().split()[0].rstrip("/"))
-    for name in described:
-        assert list(REPO.glob(name)), f"README's layout names {name}, which does not exist"
-    for path in sources(*PACKAGES):
-        if path.name != "__init__.py":
-            parents = {str(parent) + "/" for parent in path.parents if len(parent.parts) > 1}
-            listed = parents & described or any(path.match(name) for name in described)
-            assert listed, f"README's layout lacks {path}"
+        name = line.split()[0]
+        folders = folders[: (len(line) - len(line.lstrip())) // 2]
+        found.add("".join([*folders, name]))
+        if name.endswith("/"):
+            folders.append(name)
+    return found
+
+
+def test_architecture_annotates_every_source_file() -> None:
+    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
+    described = files_in_tree(text.split("## Every file")[1].split("```")[1])
+    gone = {name for name in described if not (REPO / name).exists()}
+    assert not gone, f"docs/architecture.md describes files that do not exist: {sorted(gone)}"
+    wanted = {path.as_posix() for path in sources(*PACKAGES) if path.name != "__init__.py"}
+    wanted |= {path.as_posix() for path in project_files() if path.suffix == ".smk"}
+    assert wanted <= described, f"docs/architecture.md lacks {sorted(wanted - described)}"
+
+
+def test_a_tree_gives_paths() -> None:
+    assert files_in_tree("a/\n  b/   x\n    c.py  y\n  d.py  z\ne  w") == {"a/", "a/b/", "a/b/c.py", "a/d.py", "e"}
+
+
+def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
+    section = (REPO / "README.md").read_text(encoding="utf-8").split("## Your own φ")[1].split("\n## ")[0]
+    code = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
+    entry = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)[0]
+    name = yaml.safe_load(entry)["my_method"]["phi"]
+    folder = copy_project(tmp_path)
+    for file, addition in (("reference_impl/token_weights.py", code), ("pipelines/config/methods.yaml", entry)):
+        with (folder / file).open("a", encoding="utf-8") as end:
+            end.write("\n" + addition)
+    schema = folder / "pipelines/schemas/methods.schema.yaml"
+    schema.write_text(schema.read_text(encoding="utf-8").replace("is_clip, focal]", f"is_clip, focal, {name}]"))
+    planned = snakemake(folder, "-n", "my_method", "--config", "scale=smoke")
+    assert planned.returncode == 0 and "my_method" in planned.stdout, planned.stdout
+    check = (
+        "import torch; from reference_impl.config import *; from reference_impl.step.objective import build_objective;"
+        "objective = build_objective(resolve_run(load_declarations(), load_scale('smoke'), 'my_method', 'math', 0));"
+        "logprob = torch.tensor([[0.5, 0.5]]).log().requires_grad_(); mask = torch.tensor([[True, False]]);"
+        "weights = objective.weights(logprob, None, mask);"
+        "assert weights[0, 0] > 0 and weights[0, 1] == 0 and not weights.requires_grad, weights"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_commands_in_the_documents_exist() -> None:
