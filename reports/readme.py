@@ -2,8 +2,8 @@
 
     python -m reports.readme --scale mini --results results/mini
 
-First the sources are copied to where a clone has them: docs/results/table1.csv and table1.md, claims.csv and source.json
-(scale, seeds, revisions, hash of the picture), and docs/pictures/figure9.png. Then README's block and docs/results/README.md
+First the sources are copied to where a clone has them: docs/results/table1.csv and .md, claims.csv, source.json (scale,
+seeds, revisions, hash of the picture), and docs/pictures/figure9.png. Then README's block and docs/results/README.md
 are written from these alone, so that a test can write them again without results and compare.
 """
 

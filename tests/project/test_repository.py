@@ -181,6 +181,18 @@ def test_a_tree_gives_paths() -> None:
     assert files_in_tree("a/\n  b/   x\n    c.py  y\n  d.py  z\ne  w") == {"a/", "a/b/", "a/b/c.py", "a/d.py", "e"}
 
 
+def test_readme_says_where_phi_meets_the_loss() -> None:
+    function, file = re.findall(
+        r"`sft_loss\(…, weights_BT=phi_BT\)`, in `(\w+)` of\s+\[([\w/.]+)\]", (REPO / "README.md").read_text("utf-8")
+    )[0]
+    body = next(
+        node
+        for node in ast.parse((REPO / file).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    )
+    assert re.search(r"\bsft_loss\(.*weights_BT=phi_BT", ast.unparse(body))
+
+
 def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
     section = (REPO / "README.md").read_text(encoding="utf-8").split("## Your own φ")[1].split("\n## ")[0]
     code = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
