@@ -34,7 +34,7 @@ class Outcome:
 
 
 def gather_outcomes(rollouts: Sequence[Rollout]) -> list[Outcome]:
-    """The outcomes of all ranks' rollouts, in the order of the whole step."""
+    """The outcomes of all ranks' rollouts, in the order of the global step."""
     rows = [
         [
             grade.reward,
@@ -69,7 +69,7 @@ def sample_rollouts(
     """``samples`` graded responses per row, row by row (P × G, flattened).
 
     The seed of each is named by ``seed_parts``, the row's place and id, and the sample's number: a prompt that stands
-    twice in a batch gets two different groups. ``first_place`` is the place of the first row in the whole batch, where
+    twice in a batch gets two different groups. ``first_place`` is the place of the first row in the global batch, where
     the rows are a rank's share of it.
     """
     if not rows:

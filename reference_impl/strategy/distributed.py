@@ -1,6 +1,6 @@
 """The processes that share a step: who this one is, which part is its own, and what all of them know together.
 
-A step is cut into consecutive shares, one a rank, so that what the ranks gather stands in the order of the whole
+A step is cut into consecutive shares, one a rank, so that what the ranks gather stands in the order of the global
 step. Every function here but `rank`, `world_size` and `share` waits for all ranks: call it on every rank, or on none.
 Without a process group (one process) each costs nothing.
 """
@@ -39,7 +39,7 @@ def sum_over_ranks(value: float) -> float:
 
 
 def max_over_ranks(value: int) -> int:
-    """The largest of a whole number over all ranks."""
+    """The largest of an integer over all ranks."""
     return int(_reduced(value, dist.ReduceOp.MAX))
 
 

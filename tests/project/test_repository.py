@@ -150,6 +150,32 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert (REPO / path.parent / target).exists(), f"{path} links to {target}"
 
 
+SETTINGS = {"evaluation.engine_options"}
+"""Keys of a scale that read like a module."""
+ROOTS = "reference_impl|pipelines|evaluation|reports|tests|docs|profiles|requirements"
+
+
+def names_something(dotted: str) -> bool:
+    """Whether a dotted name is a module, a package, or a name in one of them."""
+    *parents, last = dotted.split(".")
+    above, itself = REPO.joinpath(*parents), REPO.joinpath(*parents, last)
+    if itself.is_dir() or itself.with_suffix(".py").is_file():
+        return True
+    home = above / "__init__.py" if above.is_dir() else above.with_suffix(".py")
+    return home.is_file() and last in home.read_text(encoding="utf-8")
+
+
+def test_paths_and_modules_in_the_documents_exist() -> None:
+    missing = []
+    for path in documents():
+        text = (REPO / path).read_text(encoding="utf-8")
+        paths = re.findall(rf"(?<![\w/.<-])((?:{ROOTS})/[\w./-]*\w)", text)
+        dotted = re.findall(rf"(?<![\w/.-])((?:{ROOTS})(?:\.[a-zA-Z]\w*)+)(?!/)", text)
+        missing += [f"{path}: {name}" for name in paths if not list(REPO.glob(f"{name}*"))]
+        missing += [f"{path}: {name}" for name in {*dotted} - SETTINGS if not names_something(name)]
+    assert not missing
+
+
 def test_readme_can_be_read_at_one_sitting() -> None:
     assert len((REPO / "README.md").read_bytes()) <= 9000
 
