@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reference_impl.config.model import read_yaml
 from reference_impl.files import file_hash, whole_file, write_json, write_text
 from reports.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, decide, to_csv
-from reports.inputs import ROOT, Results, add_common, load_yaml, open_results, run_command
+from reports.inputs import ROOT, Results, add_common, open_results, run_command
 from reports.site import EVERYTHING, HEADLINE, shown
 
 START, END = "<!-- results: written by `make readme`, not by hand -->", "<!-- end of results -->"
@@ -95,7 +96,7 @@ def verdicts(path: Path) -> dict[str, str]:
 
 def sentences() -> dict[str, tuple[str, str]]:
     """Claim → (the paper's sentence, its section), from claims.yaml."""
-    return {entry["id"]: (entry["paper"], str(entry["section"])) for entry in load_yaml(CLAIMS)}
+    return {entry["id"]: (entry["paper"], str(entry["section"])) for entry in read_yaml(CLAIMS)}
 
 
 def counted(found: dict[str, str]) -> str:

@@ -228,8 +228,9 @@ def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
     for file, addition in (("reference_impl/token_weights.py", code), ("pipelines/config/methods.yaml", entry)):
         with (folder / file).open("a", encoding="utf-8") as end:
             end.write("\n" + addition)
-    schema = folder / "pipelines/schemas/methods.schema.yaml"
-    schema.write_text(schema.read_text(encoding="utf-8").replace("is_clip, focal]", f"is_clip, focal, {name}]"))
+    names = folder / re.findall(r"The name also goes into `\w+` of `([\w./]+)`", section)[0]
+    listed = re.sub(r"([\"']?)\bp_one_minus_p\b\1", rf"\g<0>, \g<1>{name}\g<1>", names.read_text("utf-8"), count=1)
+    names.write_text(listed, encoding="utf-8")
     planned = snakemake(folder, "-n", "my_method", "--config", "scale=smoke")
     assert planned.returncode == 0 and "my_method" in planned.stdout, planned.stdout
     check = (
