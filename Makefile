@@ -25,7 +25,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything check-environment docs estimate doctor test test-vllm lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs readme estimate doctor test test-fast test-vllm lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,12 @@ check-environment:  ## do the pins of the GPU environment still go together (met
 		--no-binary connection_pool,conda-inject,argparse-dataclass,throttler,antlr4-python3-runtime,deepspeed \
 		--requirement requirements/gpu.txt --constraint requirements/gpu-constraints.txt
 
-docs: $(BASE_STAMP)  ## write docs/declarations.md anew from pipelines/config
+docs: $(BASE_STAMP)  ## write docs/declarations.md from pipelines/config
 	$(BIN)/python -m pipelines.plan.declarations_table > docs/declarations.md.part
 	mv docs/declarations.md.part docs/declarations.md
+
+readme: $(BASE_STAMP)  ## write README's results, docs/results and the picture from the report of a scale (after `make everything`)
+	$(BIN)/python -m reports.readme --scale $(scale) --results results/$(scale) $(ARGS)
 
 estimate: $(BASE_STAMP)  ## GPU-hours, memory and disk of a scale: make estimate scale=paper
 	$(BIN)/python -m pipelines.ops.estimate --scale $(scale) $(ARGS)
@@ -54,6 +57,9 @@ doctor:  ## check this machine for a scale, and say what to do: make doctor scal
 
 test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-fast: $(DEV_STAMP)  ## the same without the tests that are marked slow
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)

@@ -1,4 +1,4 @@
-"""Reading and writing files: errors that name file and line; results that are whole or absent."""
+"""Reading and writing files: errors that name file and line; results that are complete or absent."""
 
 import codecs
 import contextlib
@@ -75,18 +75,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON-lines file, whole or not at all."""
+    """Write a JSON-lines file, completely or not at all."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
         lines.writelines(map(json_line, rows))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON file, indented, whole or not at all."""
+    """Write a JSON file, indented, completely or not at all."""
     write_text(path, json_text(record, indent=2) + "\n")
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put folder ``new`` in the place of ``target``; a crash leaves one whole folder or the other (as ``.old``)."""
+    """Put folder ``new`` in the place of ``target``; a crash leaves one complete folder or the other (as ``.old``)."""
     old = target.with_name(target.name + ".old")
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)

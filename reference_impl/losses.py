@@ -7,7 +7,7 @@ Conventions shared by every function:
 
 * **The denominator is passed in.** Eq. 1 and 2 are means over all tokens of the global batch. A micro-batch
   or a rank sees only part of it, so each call returns its own share, sum / `denom`, where `denom` is the
-  number of tokens of the *whole global* batch. The shares add up to the loss of the whole batch, however it
+  number of tokens of the *global* batch. The shares add up to the loss of the global batch, however it
   is split. A micro-batch without a single valid token contributes exactly 0. `denom` itself must be > 0: a
   batch without expert (or rollout) tokens has no SFT (or GRPO) loss, and its caller leaves that term out (see
   `chord_loss`).
@@ -48,7 +48,7 @@ def sft_loss(
         mask_BT: 1 on expert tokens, 0 on prompt and padding, shape (B, T).
         weights_BT: phi, shape (B, T); detached here whatever the caller did. None is phi = 1, i.e. Eq. 1. A
             negative weight makes its token less likely (see `response_weights.signed_weights_BT`).
-        denom: number of expert tokens in the whole global batch, > 0.
+        denom: number of expert tokens in the global batch, > 0.
 
     Returns:
         0-d tensor: this call's share of the loss.
@@ -90,7 +90,7 @@ def grpo_loss(
         advantages_B: A of each sequence (see `advantages.group_advantages`), shape (B,); detached here.
         mask_BT: 1 on sampled tokens, 0 on prompt and padding, shape (B, T).
         clip_eps: epsilon of Eq. 2, >= 0; `math.inf` switches clipping off.
-        denom: number of sampled tokens in the whole global batch, > 0.
+        denom: number of sampled tokens in the global batch, > 0.
         weights_BT: factor of every token's term, shape (B, T), detached here: the importance weights of
             `mismatch.tis_weights_BT`. None, as in the paper: 1.
 
@@ -132,7 +132,7 @@ def demonstration_loss(
         advantages_B: A of each response among its group, the rollouts and itself, shape (B,); detached here.
         mask_BT: 1 on expert tokens, 0 on prompt and padding, shape (B, T).
         shaping: gamma of LUFFY, finite and > 0; None is f(p) = p.
-        denom: the number of tokens that this term is a mean over, of the whole global batch, > 0.
+        denom: the number of tokens that this term is a mean over, of the global batch, > 0.
 
     Returns:
         0-d tensor: this call's share of the loss.

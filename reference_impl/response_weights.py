@@ -1,4 +1,4 @@
-"""SRFT's weights of whole responses by their entropy (Fu et al. 2025, arXiv 2506.19767, Eq. 5-13; Table 12, D.1).
+"""SRFT's weights of responses by their entropy (Fu et al. 2025, arXiv 2506.19767, Eq. 5-13; Table 12, D.1).
 
 `B` responses, `T` tokens. The weights go into `losses.sft_loss(weights_BT=...)`:
 

@@ -1,7 +1,7 @@
 """Token weights phi of the expert loss (Eq. 4, Eq. 5 and the variants of B.2).
 
 `TOKEN_WEIGHTS[name](prob_BT, entropy_BT, mask_BT) -> weights_BT`, all of shape (B, T): `prob_BT` is p_t =
-pi_theta(y*_t), `entropy_BT` the entropy H(t) in nats of the policy's whole next-token distribution at that
+pi_theta(y*_t), `entropy_BT` the entropy H(t) in nats of the policy's full next-token distribution at that
 position, `mask_BT` 1 (or True) on expert tokens. A variant's own parameters are keyword arguments with the
 paper's value as default; bind others with `functools.partial`. Adding a variant is one function and its name
 in `TOKEN_WEIGHTS`.
@@ -10,9 +10,9 @@ Every weight is detached (phi never carries gradient), at least float32, exactly
 whatever prob and entropy hold there (NaN included), and finite for p = 0 and p = 1.
 
 **Global statistics.** The names in `NEEDS_GLOBAL_BATCH` compare a token with all the others, so they must be
-called once on the expert tokens of the *whole global batch*, never on a micro-batch or on one rank's part:
+called once on the expert tokens of the *global batch*, never on a micro-batch or on one rank's part:
 "the top 5 % of this micro-batch" is another set of tokens, and training would depend on how the batch was
-split. Compute prob and entropy of the whole batch first, then the weights, then slice the weights for the
+split. Compute prob and entropy of the global batch first, then the weights, then slice the weights for the
 micro-batches. Padding between the tokens does not matter. The other functions look at one token at a time and
 can be called on any part. They are also the ones that do not read the entropy: for them `entropy_BT` may be
 None, which saves computing it.

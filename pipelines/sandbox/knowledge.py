@@ -1,7 +1,7 @@
 """The sandbox's general knowledge: arbitrary facts learned in pretraining, asked as MMLU-Pro asks.
 
-A fact ties one of five names to one of ten words, anew in each of MMLU-Pro's fourteen categories. No training data of
-any method contains a fact, so the score shows what a method leaves of what the policy knew. The options stand in the
+A fact ties one of five names to one of ten words, drawn for each of MMLU-Pro's fourteen categories. No training data
+of any method contains a fact, so the score shows what a method leaves of what the policy knew. The options stand in the
 same order in every question: a three-layer policy remembers facts, but hardly learns to look a word up in a list.
 """
 

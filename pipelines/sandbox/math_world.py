@@ -166,7 +166,7 @@ def expert_response(problem: Problem, rng: random.Random) -> str:
 
 
 def wrapped_response(problem: Problem, steps: list[str], answer: str, rng: random.Random) -> str:
-    """A verbose style of pretraining: phrases of the expert and of other writers, mixed anew for every example."""
+    """A verbose style of pretraining: phrases of the expert and of other writers, mixed for every example."""
     first, second = rng.choice((EXPERT_VOICE, OTHER_VOICE)), rng.choice((EXPERT_VOICE, OTHER_VOICE))
     voice = Voice(first.openings, second.links, rng.choice((EXPERT_VOICE, OTHER_VOICE)).checks, first.closings)
     return verbose(problem, steps, answer, voice, rng.choice((0.0, 0.3, 0.6)), rng)

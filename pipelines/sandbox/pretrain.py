@@ -84,7 +84,7 @@ def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: dict[s
 def accumulate_gradients(model: PreTrainedModel, ids_BT: torch.Tensor, labels_BT: torch.Tensor) -> float:
     """Add the gradients of the batch's token-mean loss, a few sequences at a time; returns the loss.
 
-    Pieces that fit a core's cache are faster than the whole batch at once. A mixture of experts adds each piece's
+    Pieces that fit a core's cache are faster than the full batch at once. A mixture of experts adds each piece's
     router loss in proportion to the piece's tokens; the loss returned is the one of the tokens alone.
     """
     denominator = (labels_BT[:, 1:] != IGNORE).sum()

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MARKUP_TOKENS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
-"""Kept whole, but part of the text: decoding shows them, as graders need."""
+"""Never split, but part of the text: decoding shows them, as graders need."""
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"
@@ -18,7 +18,7 @@ CHATML_TEMPLATE = (
 
 
 def build_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train the tokenizer: digits one by one as in Qwen2.5, words whole where the vocabulary allows.
+    """Train the tokenizer: digits one by one as in Qwen2.5, words unsplit where the vocabulary allows.
 
     The same texts give the same tokenizer; any other text still round-trips, byte by byte.
     """

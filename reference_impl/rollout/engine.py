@@ -32,7 +32,7 @@ class Completion:
 
 
 class EngineDeadError(RuntimeError):
-    """The engine cannot go on: it crashed, ran out of memory, or its process is gone. A new one may."""
+    """The engine is unusable: it crashed, ran out of memory, or its process is gone. A new one may."""
 
 
 class RolloutEngine(Protocol):
@@ -72,19 +72,19 @@ def check_sampling(max_tokens: int, temperature: float, top_p: float) -> None:
 
 WEIGHT_SUM_MODULUS = 1 << 64
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Bytes of a number → the whole number of the same bits."""
+"""Bytes of a number → the integer type of the same bits."""
 
 
 def weight_sums(tensor: Tensor) -> tuple[int, int]:
-    """Sum and sum of squares, modulo 2^64, of a tensor's numbers read as whole numbers of the same bits.
+    """Sum and sum of squares, modulo 2^64, of a tensor's numbers read as integers of the same bits.
 
-    Exact in any order: the same on every device, and those of a tensor's parts add up to those of the whole. Any change
+    Exact in any order: the same on every device, and those of a tensor's parts add up to the tensor's. Any change
     of a single number changes the first.
     """
     first = second = 0
     for piece in tensor.detach().contiguous().view(BITS[tensor.element_size()]).flatten().split(1 << 24):
-        whole = piece.to(torch.int64)
-        first, second = first + int(whole.sum()), second + int((whole * whole).sum())
+        integers = piece.to(torch.int64)
+        first, second = first + int(integers.sum()), second + int((integers * integers).sum())
     return first % WEIGHT_SUM_MODULUS, second % WEIGHT_SUM_MODULUS
 
 

@@ -27,7 +27,7 @@ class TransformersEngine:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}: allowed are positive whole numbers")
+            raise ValueError(f"batch_size is {batch_size}: allowed are positive integers")
         self.model = model.eval()
         if getattr(model.config, "output_router_logits", False):
             model.config.output_router_logits = False  # a mixture of experts balances its load in training only
@@ -47,7 +47,7 @@ class TransformersEngine:
         return cls(model, tokenizer, batch_size), tokenizer
 
     def update_weights(self, state: Mapping[str, Tensor]) -> None:
-        """Copy the policy's weights in, one by one as they are looked at. Raises ValueError where the two differ in the
+        """Copy the policy's weights in, one by one as they are read. Raises ValueError where the two differ in the
         names or shapes of weights.
         """
         own = self.model.state_dict()

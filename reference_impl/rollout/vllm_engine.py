@@ -1,12 +1,12 @@
 """Rollouts by vLLM, in the trainer's own process or in one beside it.
 
 ``colocated``: one engine per training process, on the same device and in the same process, which can hold no second
-one. Weights are handed over in memory; on a GPU the engine sleeps during the update, which frees its memory.
+one. Weights are synced in memory; on a GPU the engine sleeps during the update, which frees its memory.
 
 ``dedicated``: the engine runs in processes of its own, on GPUs that follow those of the training processes. Weights
 travel in files in the machine's shared memory, a bucket at a time.
 
-The prefix cache holds keys and values of old weights, so it is emptied after every hand-over: without that, prompts
+The prefix cache holds keys and values of old weights, so it is emptied after every weight sync: without that, prompts
 that were seen before would be answered by a mixture of the old and the new policy.
 """
 
@@ -81,7 +81,7 @@ class VllmOptions:
         if options.tensor_parallel_size < 1 or (options.max_model_len is not None and options.max_model_len < 2):
             raise ValueError(
                 f"tensor_parallel_size {options.tensor_parallel_size}, max_model_len {options.max_model_len}: "
-                "allowed are whole numbers from 1 and from 2"
+                "allowed are integers from 1 and from 2"
             )
         if options.placement == "colocated" and options.tensor_parallel_size > 1:
             raise ValueError(
@@ -169,8 +169,8 @@ class VllmEngine:
     def update_weights(self, state: Mapping[str, Tensor]) -> None:
         """Replace the weights by ``state``, and forget all cached prefixes.
 
-        Weights are looked at one by one and used one by one (a layer, or a bucket, at a time), so those that are
-        gathered while this goes on need never be held all at once. Raises EngineDeadError where vLLM refuses them: they
+        Weights are read one by one and used one by one (a layer, or a bucket, at a time), so those that are
+        gathered meanwhile need never be held all at once. Raises EngineDeadError where vLLM refuses them: they
         may be half loaded then.
         """
         tensors = self.names.parts(state)
@@ -179,7 +179,7 @@ class VllmEngine:
             if self.options.placement == "colocated":
                 self._llm.collective_rpc("load_checkpoint_tensors", args=(tensors,))
             else:
-                self._hand_over_in_files(tensors)
+                self._sync_through_files(tensors)
             if not self._watched(self._llm.reset_prefix_cache):
                 raise RuntimeError("vLLM did not empty its prefix cache")
 
@@ -211,7 +211,7 @@ class VllmEngine:
         if self._shares_group:
             raise EngineDeadError(
                 f"the vLLM engine of {self.checkpoint} cannot start again inside a group of training processes: "
-                "start the run again, which goes on from its last saved state"
+                "start the run again, which resumes from its last checkpoint"
             )
         self.close()
         try:
@@ -279,7 +279,7 @@ class VllmEngine:
                 f"the vLLM engine of {self.checkpoint} failed while {doing}: {type(error).__name__}: {error}"
             ) from error
 
-    def _hand_over_in_files(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    def _sync_through_files(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Give a dedicated engine's workers the tensors, of which two buckets at most lie in shared memory."""
         with tempfile.TemporaryDirectory(dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None) as name:
             folder = Path(name)
@@ -315,7 +315,7 @@ class VllmEngine:
         return call.result()
 
     def _check_running(self, call: "Future[Any]") -> None:
-        """A pause while a call goes on. Raises RuntimeError where it, or the engine's process, ends meanwhile."""
+        """A pause while a call runs. Raises RuntimeError where it, or the engine's process, ends meanwhile."""
         if wait([call], timeout=0.01).done:
             call.result()
             raise RuntimeError("the engine stopped reading its weights")

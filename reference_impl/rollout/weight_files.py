@@ -30,7 +30,7 @@ def buckets(tensors: Iterable[tuple[str, Tensor]], limit: int) -> Iterator[dict[
 
 
 def write_bucket(folder: Path, number: int, bucket: dict[str, Tensor]) -> None:
-    """Write a bucket, whole before it can be seen under its name."""
+    """Write a bucket, complete before it can be seen under its name."""
     part = folder / "part"
     torch.save(bucket, part)
     part.rename(_file(folder, number))

@@ -40,9 +40,9 @@ class Strategy(Protocol):
         ...
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The policy's current weights by name, whole on every rank.
+        """The policy's current weights by name, unsharded on every rank.
 
-        Some strategies gather a weight when it is looked at: all ranks look at the same ones in the same order.
+        Some strategies gather a weight when it is read: all ranks read the same ones in the same order.
         """
         ...
 

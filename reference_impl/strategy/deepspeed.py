@@ -69,7 +69,7 @@ def deepspeed_config(choice: StrategyChoice, max_grad_norm: float, hidden_size: 
         "reduce_bucket_size": BUCKET,
         "allgather_bucket_size": BUCKET,
         "stage3_prefetch_bucket_size": min(BUCKET, hidden_size**2),
-        # Smaller parameters (norms, biases) stay whole on every rank: the rule of Hugging Face's trainer.
+        # Smaller parameters (norms, biases) stay unsharded on every rank: the rule of Hugging Face's trainer.
         "stage3_param_persistence_threshold": 10 * hidden_size,
     }
     if choice.offload != "none":
@@ -191,12 +191,12 @@ class DeepSpeedStrategy:
     def export(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         places = {name: id(tensor) for name, tensor in self._state().items()}
         # Tied weights have two names, and are written once where both are the same tensor.
-        whole: dict[int, Tensor] = {}
+        gathered: dict[int, Tensor] = {}
         for name, tensor in self.weights().items():
             if distributed.rank() == 0:
-                whole.setdefault(places[name], tensor.cpu())
+                gathered.setdefault(places[name], tensor.cpu())
         if distributed.rank() == 0:
-            state = {name: whole[place] for name, place in places.items()}
+            state = {name: gathered[place] for name, place in places.items()}
             self.engine.module.save_pretrained(folder, state_dict=state, max_shard_size=SHARD_SIZE)
             tokenizer.save_pretrained(folder)
 
@@ -214,9 +214,9 @@ class DeepSpeedStrategy:
 
 
 class GatheredWeights(Mapping[str, Tensor]):
-    """ZeRO-3's weights, each whole only while it is looked at: the model as a whole need fit no GPU twice.
+    """ZeRO-3's weights, each unsharded only while it is read: the model need fit no GPU twice.
 
-    Looking is work of all ranks: each must look at the same weights in the same order.
+    Reading is a collective of all ranks: each must read the same weights in the same order.
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:

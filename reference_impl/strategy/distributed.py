@@ -40,7 +40,7 @@ def sum_over_ranks(values: Sequence[float]) -> list[float]:
 
 
 def max_over_ranks(value: int) -> int:
-    """The largest of a whole number over all ranks."""
+    """The largest of an integer over all ranks."""
     return int(_reduced([value], dist.ReduceOp.MAX)[0])
 
 

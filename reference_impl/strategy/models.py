@@ -28,7 +28,7 @@ def logits_and_router_loss(model: PreTrainedModel, ids_BT: Tensor, real_BT: Tens
     ``real_BT`` is 1 for tokens and 0 for padding. Only where the architecture asks for it (``output_router_logits`` of
     a mixture of experts, Switch Transformer Eq. 4-6) is there a router loss: the mean over the real tokens, already
     times the architecture's coefficient. The logits need no attention mask, because the padding stands to the right,
-    where causal attention never looks from a real token; the router loss does, for padding is routed like any token.
+    which causal attention hides from real tokens; the router loss does, for padding is routed like any token.
     """
     if not getattr(model.config, "output_router_logits", False):
         return model(input_ids=ids_BT).logits, None

@@ -27,7 +27,7 @@ _WRAPPERS = (
     ("\\mathrm{", "}"),
     ("{", "}"),
 )
-# Commands that only change how an answer looks, and blanks that do not part two words or numbers.
+# Commands that only change how an answer appears, and blanks that do not part two words or numbers.
 _LOOKS = re.compile(r"\\(?:left|right|displaystyle)(?![a-zA-Z])|\\[!,;: ]|(?<!\w)\s+|\s+(?!\w)")
 _FRACTION_COMMANDS = re.compile(r"\\[dt]frac(?![a-zA-Z])")
 _FRACTION = re.compile(

@@ -9,7 +9,7 @@ from reference_impl.text.prompts import render
 
 DATE = "26 Jul 2024"
 """The date that Llama 3's template writes into the system turn: the template's own fallback. Left to itself it asks the
-clock, and a run would go on, or be evaluated, with other prompts on another day."""
+clock, and a run would resume, or be evaluated, with other prompts on another day."""
 _ANSWER = "The answer."
 
 

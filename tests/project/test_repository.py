@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines.plan import load_plan
-from tests.support.checkout import REPO, project_files
+from tests.support.checkout import REPO, copy_project, project_files, snakemake
 
 PACKAGES = ("reference_impl", "pipelines", "evaluation", "reports")
 PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)$")
@@ -149,29 +150,98 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert (REPO / path.parent / target).exists(), f"{path} links to {target}"
 
 
-def readme() -> str:
-    return (REPO / "README.md").read_text(encoding="utf-8")
+SETTINGS = {"evaluation.engine_options"}
+"""Keys of a scale that read like a module."""
+ROOTS = "reference_impl|pipelines|evaluation|reports|tests|docs|profiles|requirements"
 
 
-def test_readme_annotates_every_source_file() -> None:
-    block = readme().split("## Layout")[1].split("```")[1]
-    described: set[str] = set()
-    folder: list[str] = []
+def names_something(dotted: str) -> bool:
+    """Whether a dotted name is a module, a package, or a name in one of them."""
+    *parents, last = dotted.split(".")
+    above, itself = REPO.joinpath(*parents), REPO.joinpath(*parents, last)
+    if itself.is_dir() or itself.with_suffix(".py").is_file():
+        return True
+    home = above / "__init__.py" if above.is_dir() else above.with_suffix(".py")
+    return home.is_file() and last in home.read_text(encoding="utf-8")
+
+
+def test_paths_and_modules_in_the_documents_exist() -> None:
+    missing = []
+    for path in documents():
+        text = (REPO / path).read_text(encoding="utf-8")
+        paths = re.findall(rf"(?<![\w/.<-])((?:{ROOTS})/[\w./-]*\w)", text)
+        dotted = re.findall(rf"(?<![\w/.-])((?:{ROOTS})(?:\.[a-zA-Z]\w*)+)(?!/)", text)
+        missing += [f"{path}: {name}" for name in paths if not list(REPO.glob(f"{name}*"))]
+        missing += [f"{path}: {name}" for name in {*dotted} - SETTINGS if not names_something(name)]
+    assert not missing
+
+
+def test_readme_can_be_read_at_one_sitting() -> None:
+    assert len((REPO / "README.md").read_bytes()) <= 9000
+
+
+def files_in_tree(block: str) -> set[str]:
+    """Paths of a tree in which each line is a name, two blanks or more, and what it is; two blanks indent a folder."""
+    found: set[str] = set()
+    folders: list[str] = []
     for line in filter(str.strip, block.splitlines()):
-        depth = (len(line) - len(line.lstrip())) // 2
-        folder = folder[:depth]
-        # Several names may share a line: "tables.py, figures.py   what they are".
-        for name in re.split(r",\s+", re.split(r"\s{2,}", line.strip())[0]):
-            described.add("/".join([*folder, name]).replace("//", "/"))
-        if line.strip().split()[0].endswith("/"):
-            folder.append(line.strip().split()[0].rstrip("/"))
-    for name in described:
-        assert list(REPO.glob(name)), f"README's layout names {name}, which does not exist"
-    for path in sources(*PACKAGES):
-        if path.name != "__init__.py":
-            parents = {str(parent) + "/" for parent in path.parents if len(parent.parts) > 1}
-            listed = parents & described or any(path.match(name) for name in described)
-            assert listed, f"README's layout lacks {path}"
+        name = line.split()[0]
+        folders = folders[: (len(line) - len(line.lstrip())) // 2]
+        found.add("".join([*folders, name]))
+        if name.endswith("/"):
+            folders.append(name)
+    return found
+
+
+def test_architecture_annotates_every_source_file() -> None:
+    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
+    described = files_in_tree(text.split("## Every file")[1].split("```")[1])
+    gone = {name for name in described if not (REPO / name).exists()}
+    assert not gone, f"docs/architecture.md describes files that do not exist: {sorted(gone)}"
+    wanted = {path.as_posix() for path in sources(*PACKAGES) if path.name != "__init__.py"}
+    wanted |= {path.as_posix() for path in project_files() if path.suffix == ".smk"}
+    assert wanted <= described, f"docs/architecture.md lacks {sorted(wanted - described)}"
+
+
+def test_a_tree_gives_paths() -> None:
+    assert files_in_tree("a/\n  b/   x\n    c.py  y\n  d.py  z\ne  w") == {"a/", "a/b/", "a/b/c.py", "a/d.py", "e"}
+
+
+def test_readme_says_where_phi_meets_the_loss() -> None:
+    function, file = re.findall(
+        r"`sft_loss\(…, weights_BT=phi_BT\)`, in `(\w+)` of\s+\[([\w/.]+)\]", (REPO / "README.md").read_text("utf-8")
+    )[0]
+    body = next(
+        node
+        for node in ast.parse((REPO / file).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name == function
+    )
+    assert re.search(r"\bsft_loss\(.*weights_BT=phi_BT", ast.unparse(body))
+
+
+def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
+    section = (REPO / "README.md").read_text(encoding="utf-8").split("## Your own φ")[1].split("\n## ")[0]
+    code = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
+    entry = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)[0]
+    name = yaml.safe_load(entry)["my_method"]["phi"]
+    folder = copy_project(tmp_path)
+    for file, addition in (("reference_impl/token_weights.py", code), ("pipelines/config/methods.yaml", entry)):
+        with (folder / file).open("a", encoding="utf-8") as end:
+            end.write("\n" + addition)
+    names = folder / re.findall(r"The name also goes into `\w+` of `([\w./]+)`", section)[0]
+    listed = re.sub(r"([\"']?)\bp_one_minus_p\b\1", rf"\g<0>, \g<1>{name}\g<1>", names.read_text("utf-8"), count=1)
+    names.write_text(listed, encoding="utf-8")
+    planned = snakemake(folder, "-n", "my_method", "--config", "scale=smoke")
+    assert planned.returncode == 0 and "my_method" in planned.stdout, planned.stdout
+    check = (
+        "import torch; from reference_impl.config import *; from reference_impl.step.objective import build_objective;"
+        "objective = build_objective(resolve_run(load_declarations(), load_scale('smoke'), 'my_method', 'math', 0));"
+        "logprob = torch.tensor([[0.5, 0.5]]).log().requires_grad_(); mask = torch.tensor([[True, False]]);"
+        "weights = objective.weights(logprob, None, mask);"
+        "assert weights[0, 0] > 0 and weights[0, 1] == 0 and not weights.requires_grad, weights"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_commands_in_the_documents_exist() -> None:

@@ -1,4 +1,4 @@
-"""A mixture of experts: joined by transformers, joined otherwise by vLLM, handed over expert by expert."""
+"""A mixture of experts: joined by transformers, joined otherwise by vLLM, synced expert by expert."""
 
 import shutil
 from collections.abc import Iterator
