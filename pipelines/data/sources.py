@@ -3,9 +3,7 @@
 Rows are read one by one (`.jsonl`, `.json` with one array, `.parquet`): the largest data set has several gigabytes.
 """
 
-import importlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,9 @@ import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
 from reference_impl.files import file_hash
+from reference_impl.hub import download
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
-_REVISION = re.compile(r"[0-9a-f]{40}")
 _PARQUET_ROWS = 64
 _READ_CHARACTERS = 1 << 20
 MAX_ROW_CHARACTERS = 64 << 20
@@ -52,7 +50,8 @@ def find_files(name: str, source: Source, local: Path | None, revision: str | No
     Raises ValueError without files, without a revision that is a full commit hash, and without a way to download.
     """
     if local is None:
-        return _download(name, source, revision)
+        instead = f"give --local {name}=PATH, or --revision {name}=HASH"
+        return download("dataset", source.repository, revision or source.revision, [source.pattern], instead)
     if revision is not None:
         raise ValueError(f"{name}: a local path has no revision: give one of --local and --revision")
     if local.is_file():
@@ -61,31 +60,6 @@ def find_files(name: str, source: Source, local: Path | None, revision: str | No
         files = sorted(path for path in local.glob("*") if path.suffix in SUFFIXES and path.is_file())
     if not files or files[0].suffix not in SUFFIXES:
         raise ValueError(f"{name}: {local} is no file and no folder of files that end in {', '.join(SUFFIXES)}")
-    return files
-
-
-def _download(name: str, source: Source, revision: str | None) -> list[Path]:
-    wanted = revision or source.revision
-    if wanted is None or not _REVISION.fullmatch(wanted):
-        raise ValueError(
-            f"{name}: {source.repository} needs a pinned revision, a full commit hash of 40 hex digits, got "
-            f"{wanted!r}: give --revision {name}=HASH, or --local {name}=PATH"
-        )
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError:
-        raise ValueError(f"{name}: install `huggingface_hub`, or give --local {name}=PATH") from None
-    try:
-        folder = Path(
-            hub.snapshot_download(
-                source.repository, repo_type="dataset", revision=wanted, allow_patterns=[source.pattern]
-            )
-        )
-    except (OSError, ValueError) as error:  # no network (its HTTP errors are OSErrors), no such revision, no permission
-        raise ValueError(f"{name}: {source.repository}@{wanted} cannot be downloaded: {error}") from error
-    files = sorted(folder.glob(source.pattern))
-    if not files:
-        raise ValueError(f"{name}: {source.repository}@{wanted} has no file {source.pattern}")
     return files
 
 
