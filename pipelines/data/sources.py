@@ -1,13 +1,14 @@
 """Where real data comes from: files of a hub dataset at a pinned revision, or local files of the same schema.
 
-Rows are read one by one (`.jsonl`, `.json` with one array, `.parquet`): the largest data set has several gigabytes.
+Rows of `.jsonl` and `.parquet` are read one by one: the largest data set has several gigabytes. A `.json` file holds one
+array, which has to fit into memory: the data sets that come so have some ten thousand rows.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
@@ -17,9 +18,6 @@ from reference_impl.hub import download
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 _PARQUET_ROWS = 64
-_READ_CHARACTERS = 1 << 20
-MAX_ROW_CHARACTERS = 64 << 20
-"""Of one element of a JSON array; a file whose element never ends is broken, not large."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
     """The rows of a file, one at a time; rows that are no object are records with a problem.
 
     columns: what is read of a parquet file, as far as it has them. Raises ValueError for a file that cannot be read
-    on: another format, damaged parquet, or a JSON array with an error in it.
+    on: damaged parquet, or a JSON file with an error in it or without an array.
     """
     if path.suffix == ".parquet":
         yield from _parquet(path, columns)
@@ -83,80 +81,30 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
         yield from _lines(path)
 
 
-class _Decoder:
-    """A JSON decoder that notices NaN and infinities, which JSON does not have."""
-
-    def __init__(self) -> None:
-        self._constants: list[str] = []
-        self._decoder = json.JSONDecoder(parse_constant=self._constants.append)
-
-    def decode(self, text: str, start: int = 0) -> tuple[Any, int, str]:
-        """A value, where it ends, and what is wrong with it. Raises ValueError, and RecursionError for deep nesting."""
-        self._constants.clear()
-        value, end = self._decoder.raw_decode(text, start)
-        if self._constants:
-            return value, end, f"{self._constants[0]} is not JSON"
-        return value, end, "" if isinstance(value, dict) else f"expected an object, got {type(value).__name__}"
-
-
 def _lines(path: Path) -> Iterator[Record]:
-    decoder = _Decoder()
     with path.open("rb") as lines:  # bytes end lines at \n only: text may hold other line separators
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                value, end, problem = decoder.decode(text)
-            except (ValueError, RecursionError) as error:
-                yield Record(number, None, f"not JSON: {error}")
-                continue
-            problem = problem or ("" if end == len(text) else "not JSON: text after the object")
-            yield Record(number, None if problem else value, problem)
+            if line.strip():
+                try:
+                    yield _record(number, json.loads(line.decode("utf-8-sig")))
+                except (ValueError, RecursionError) as error:
+                    yield Record(number, None, f"not JSON: {error}")
 
 
 def _array(path: Path) -> Iterator[Record]:
-    """Elements of the array that a file holds, decoded as they are read."""
-    decoder = _Decoder()
-    with path.open(encoding="utf-8-sig") as file:
-        text = _more(file, path).lstrip()
-        if not text.startswith("["):
-            raise ValueError(f"{path}: expected a JSON array, found {text[:40]!r}")
-        position, number, after_comma = 1, 0, True
-        while True:
-            position = _blanks(text, position)
-            if not after_comma and text.startswith(",", position):
-                position, after_comma = _blanks(text, position + 1), True
-            if text.startswith("]", position):
-                return
-            try:
-                if not after_comma:
-                    raise ValueError("expected a comma or the end of the array")
-                value, end, problem = decoder.decode(text, position)
-            except (ValueError, RecursionError) as error:  # the rest of the element may not have been read yet
-                more = _more(file, path) if len(text) - position <= MAX_ROW_CHARACTERS else ""
-                if not more:
-                    raise ValueError(f"{path}: element {number + 1} of the array cannot be read: {error}") from None
-                text, position = text[position:] + more, 0
-                continue
-            number, position, after_comma = number + 1, end, False
-            yield Record(number, None if problem else value, problem)
-            if position > _READ_CHARACTERS:
-                text, position = text[position:], 0
-
-
-def _more(file: TextIO, path: Path) -> str:
     try:
-        return file.read(_READ_CHARACTERS)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from None
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: expected a JSON array, got {type(rows).__name__}")
+    yield from map(_record, range(1, len(rows) + 1), rows)
 
 
-def _blanks(text: str, position: int) -> int:
-    """The position of the next character that is no blank."""
-    while position < len(text) and text[position].isspace():
-        position += 1
-    return position
+def _record(number: int, value: Any) -> Record:
+    if isinstance(value, dict):
+        return Record(number, value)
+    return Record(number, None, f"expected an object, got {type(value).__name__}")
 
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
