@@ -1,7 +1,7 @@
 """Where real data comes from: files of a hub dataset at a pinned revision, or local files of the same schema.
 
-Rows of `.jsonl` and `.parquet` are read one by one: the largest data set has several gigabytes. A `.json` file holds one
-array, which has to fit into memory: the data sets that come so have some ten thousand rows.
+Rows of `.jsonl` and `.parquet` are read one by one: the largest data set has several gigabytes. A `.json` file holds
+one array, which has to fit into memory: the data sets that come so have some ten thousand rows.
 """
 
 import json
