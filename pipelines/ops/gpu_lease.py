@@ -145,7 +145,7 @@ def lease(devices: Sequence[Device], count: int, folder: Path) -> dict[Device, i
             for device in sorted(devices, key=lambda device: device.identity):
                 gate = _open(_lock_file(device, folder, "gate"))
                 gates.callback(os.close, gate)
-                fcntl.flock(gate, fcntl.LOCK_EX)
+                fcntl.flock(gate, fcntl.LOCK_EX)  # the kernel keeps the order of those who wait; polling would not
             while True:
                 for device in devices:
                     if device not in held and len(held) < count:
