@@ -5,14 +5,20 @@ python -m evaluation.fetch --task bfcl --data gorilla/berkeley-function-call-lea
 """
 
 import argparse
-import importlib
 import shutil
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
+from pyarrow.parquet import read_table  # type: ignore[import-untyped]
+
 from evaluation.tasks import DataSource, Task, benchmark_path, load_items, load_task, task_names
-from reference_impl.files import write_jsonl
+from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.hub import download
+
+SPLIT_FILES = (".jsonl", ".parquet", "-*.parquet")
+"""How repositories of data sets call the files of a split: test.jsonl, test-00000-of-00001.parquet."""
 
 
 def fetch(task: Task, out: Path, data: Path | None) -> Path:
@@ -57,12 +63,11 @@ def _copy(task: Task, data: Path, part: Path) -> None:
 
 
 def _download(source: DataSource, part: Path) -> None:
-    try:
-        datasets = importlib.import_module("datasets")  # only the large scales need and install it
-    except ImportError:
-        raise ValueError(f"{source.repository} is on the hub: install `datasets`, or give --data PATH") from None
-    rows = datasets.load_dataset(source.repository, revision=source.revision, split=source.split)
-    write_jsonl(part, rows)
+    assert source.repository is not None
+    patterns = [f"{folder}{source.split}{tail}" for folder in ("", "data/") for tail in SPLIT_FILES]
+    files = download("dataset", source.repository, source.revision, patterns, "give --data PATH")
+    tables = (read_jsonl(file) if file.suffix == ".jsonl" else read_table(file).to_pylist() for file in files)
+    write_jsonl(part, chain.from_iterable(tables))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,6 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from evaluation import bfcl, mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
 from reference_impl.config import choose
 from reference_impl.files import read_jsonl
+from reference_impl.hub import is_revision
 from reference_impl.judge.prompt import AGGREGATIONS
 from reference_impl.judge.rubric import parse_rubric
 from reference_impl.text.answers import as_integer, gold_text
@@ -31,7 +31,6 @@ TASKS_DIR = Path(__file__).with_name("tasks")
 KINDS = ("math", "mmlu_pro", "bfcl", "judge")
 SOURCES = ("generated", "hub", "local")
 ON_FAILURE = ("wrong", "random")
-_REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def parse_task(values: Mapping[str, Any], source: str) -> Task:
         ("aggregation", task.aggregation, tuple(AGGREGATIONS)),
     ):
         choose(what, value, allowed, source)
-    if data.source == "hub" and not (data.repository and data.split and _REVISION.fullmatch(data.revision or "")):
+    if data.source == "hub" and not (data.repository and data.split and is_revision(data.revision)):
         raise ValueError(f"{source}: a hub source needs repository, split and a revision of 40 hex digits, got {data}")
     if task.categories and sum(task.categories.values()) != task.rows:
         raise ValueError(f"{source}: rows is {task.rows}, but the categories add up to {sum(task.categories.values())}")

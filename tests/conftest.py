@@ -36,3 +36,20 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy")
     save(build_model({"model": shape}, tokenizer), tokenizer, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The math world's data folder at the scale `smoke`; not to be written to."""
+    from pipelines.sandbox import math_world
+    from reference_impl.config import load_scale
+    from reference_impl.files import write_jsonl
+
+    sizes = load_scale("smoke").domains["math"]
+    assert sizes.prompt_rows and sizes.expert_rows
+    folder = tmp_path_factory.mktemp("data")
+    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(sizes.prompt_rows, 0))
+    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(sizes.expert_rows, 0))
+    write_jsonl(folder / "expert-aligned.jsonl", math_world.aligned_rows(sizes.prompt_rows, 0))
+    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(sizes.validation_rows, 0))
+    return folder

@@ -1,27 +1,23 @@
 """Where real data comes from: files of a hub dataset at a pinned revision, or local files of the same schema.
 
-Rows are read one by one (`.jsonl`, `.json` with one array, `.parquet`): the largest data set has several gigabytes.
+Rows of `.jsonl` and `.parquet` are read one by one: the largest data set has several gigabytes. A `.json` file holds
+one array, which has to fit into memory: the data sets that come so have some ten thousand rows.
 """
 
-import importlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 
 from reference_impl.files import file_hash
+from reference_impl.hub import download
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
-_REVISION = re.compile(r"[0-9a-f]{40}")
 _PARQUET_ROWS = 64
-_READ_CHARACTERS = 1 << 20
-MAX_ROW_CHARACTERS = 64 << 20
-"""Of one element of a JSON array; a file whose element never ends is broken, not large."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,8 @@ def find_files(name: str, source: Source, local: Path | None, revision: str | No
     Raises ValueError without files, without a revision that is a full commit hash, and without a way to download.
     """
     if local is None:
-        return _download(name, source, revision)
+        instead = f"give --local {name}=PATH, or --revision {name}=HASH"
+        return download("dataset", source.repository, revision or source.revision, [source.pattern], instead)
     if revision is not None:
         raise ValueError(f"{name}: a local path has no revision: give one of --local and --revision")
     if local.is_file():
@@ -61,31 +58,6 @@ def find_files(name: str, source: Source, local: Path | None, revision: str | No
         files = sorted(path for path in local.glob("*") if path.suffix in SUFFIXES and path.is_file())
     if not files or files[0].suffix not in SUFFIXES:
         raise ValueError(f"{name}: {local} is no file and no folder of files that end in {', '.join(SUFFIXES)}")
-    return files
-
-
-def _download(name: str, source: Source, revision: str | None) -> list[Path]:
-    wanted = revision or source.revision
-    if wanted is None or not _REVISION.fullmatch(wanted):
-        raise ValueError(
-            f"{name}: {source.repository} needs a pinned revision, a full commit hash of 40 hex digits, got "
-            f"{wanted!r}: give --revision {name}=HASH, or --local {name}=PATH"
-        )
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError:
-        raise ValueError(f"{name}: install `huggingface_hub`, or give --local {name}=PATH") from None
-    try:
-        folder = Path(
-            hub.snapshot_download(
-                source.repository, repo_type="dataset", revision=wanted, allow_patterns=[source.pattern]
-            )
-        )
-    except (OSError, ValueError) as error:  # no network (its HTTP errors are OSErrors), no such revision, no permission
-        raise ValueError(f"{name}: {source.repository}@{wanted} cannot be downloaded: {error}") from error
-    files = sorted(folder.glob(source.pattern))
-    if not files:
-        raise ValueError(f"{name}: {source.repository}@{wanted} has no file {source.pattern}")
     return files
 
 
@@ -99,7 +71,7 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
     """The rows of a file, one at a time; rows that are no object are records with a problem.
 
     columns: what is read of a parquet file, as far as it has them. Raises ValueError for a file that cannot be read
-    on: another format, damaged parquet, or a JSON array with an error in it.
+    on: damaged parquet, or a JSON file with an error in it or without an array.
     """
     if path.suffix == ".parquet":
         yield from _parquet(path, columns)
@@ -109,80 +81,30 @@ def read_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
         yield from _lines(path)
 
 
-class _Decoder:
-    """A JSON decoder that notices NaN and infinities, which JSON does not have."""
-
-    def __init__(self) -> None:
-        self._constants: list[str] = []
-        self._decoder = json.JSONDecoder(parse_constant=self._constants.append)
-
-    def decode(self, text: str, start: int = 0) -> tuple[Any, int, str]:
-        """A value, where it ends, and what is wrong with it. Raises ValueError, and RecursionError for deep nesting."""
-        self._constants.clear()
-        value, end = self._decoder.raw_decode(text, start)
-        if self._constants:
-            return value, end, f"{self._constants[0]} is not JSON"
-        return value, end, "" if isinstance(value, dict) else f"expected an object, got {type(value).__name__}"
-
-
 def _lines(path: Path) -> Iterator[Record]:
-    decoder = _Decoder()
     with path.open("rb") as lines:  # bytes end lines at \n only: text may hold other line separators
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                value, end, problem = decoder.decode(text)
-            except (ValueError, RecursionError) as error:
-                yield Record(number, None, f"not JSON: {error}")
-                continue
-            problem = problem or ("" if end == len(text) else "not JSON: text after the object")
-            yield Record(number, None if problem else value, problem)
+            if line.strip():
+                try:
+                    yield _record(number, json.loads(line.decode("utf-8-sig")))
+                except (ValueError, RecursionError) as error:
+                    yield Record(number, None, f"not JSON: {error}")
 
 
 def _array(path: Path) -> Iterator[Record]:
-    """Elements of the array that a file holds, decoded as they are read."""
-    decoder = _Decoder()
-    with path.open(encoding="utf-8-sig") as file:
-        text = _more(file, path).lstrip()
-        if not text.startswith("["):
-            raise ValueError(f"{path}: expected a JSON array, found {text[:40]!r}")
-        position, number, after_comma = 1, 0, True
-        while True:
-            position = _blanks(text, position)
-            if not after_comma and text.startswith(",", position):
-                position, after_comma = _blanks(text, position + 1), True
-            if text.startswith("]", position):
-                return
-            try:
-                if not after_comma:
-                    raise ValueError("expected a comma or the end of the array")
-                value, end, problem = decoder.decode(text, position)
-            except (ValueError, RecursionError) as error:  # the rest of the element may not have been read yet
-                more = _more(file, path) if len(text) - position <= MAX_ROW_CHARACTERS else ""
-                if not more:
-                    raise ValueError(f"{path}: element {number + 1} of the array cannot be read: {error}") from None
-                text, position = text[position:] + more, 0
-                continue
-            number, position, after_comma = number + 1, end, False
-            yield Record(number, None if problem else value, problem)
-            if position > _READ_CHARACTERS:
-                text, position = text[position:], 0
-
-
-def _more(file: TextIO, path: Path) -> str:
     try:
-        return file.read(_READ_CHARACTERS)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from None
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: expected a JSON array, got {type(rows).__name__}")
+    yield from map(_record, range(1, len(rows) + 1), rows)
 
 
-def _blanks(text: str, position: int) -> int:
-    """The position of the next character that is no blank."""
-    while position < len(text) and text[position].isspace():
-        position += 1
-    return position
+def _record(number: int, value: Any) -> Record:
+    if isinstance(value, dict):
+        return Record(number, value)
+    return Record(number, None, f"expected an object, got {type(value).__name__}")
 
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:

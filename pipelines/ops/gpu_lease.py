@@ -18,7 +18,6 @@ scheduler hands out the GPUs.
 import argparse
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import re
@@ -27,9 +26,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICES = "CHORD_GPU_DEVICES"
@@ -144,7 +145,7 @@ def lease(devices: Sequence[Device], count: int, folder: Path) -> dict[Device, i
             for device in sorted(devices, key=lambda device: device.identity):
                 gate = _open(_lock_file(device, folder, "gate"))
                 gates.callback(os.close, gate)
-                fcntl.flock(gate, fcntl.LOCK_EX)
+                fcntl.flock(gate, fcntl.LOCK_EX)  # the kernel keeps the order of those who wait; polling would not
             while True:
                 for device in devices:
                     if device not in held and len(held) < count:
@@ -176,11 +177,9 @@ def _try_lock(path: Path) -> int | None:
     file = _open(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError:
         os.close(file)
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            return None
-        raise
+        return None
     return file
 
 
@@ -205,43 +204,22 @@ def supervise(command: Sequence[str], environment: Mapping[str, str], locks: Col
     signal.setitimer(signal.ITIMER_REAL, TOUCH_S, TOUCH_S)
     status = job.wait()
     _end_orphans()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # an exiting interpreter has no handlers, and an alarm would kill it
     return status if status >= 0 else 128 - status
 
 
 def _end_orphans() -> None:
-    """End every process that is left below this one: SIGTERM, later SIGKILL, until there is none."""
+    """End every process that is left below this one: SIGTERM, and SIGKILL after GRACE_S, until there is none."""
     deadline = time.monotonic() + GRACE_S
-    told: set[int] = set()
-    while _reap():
+    told: set[psutil.Process] = set()
+    while left := psutil.Process().children(recursive=True):
         late = time.monotonic() > deadline
-        for process in _children():
+        for process in left:
             if late or process not in told:
                 told.add(process)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL if late else signal.SIGTERM)
-        time.sleep(0.05)
-
-
-def _reap() -> bool:
-    """Whether there are children left, once those that have ended are reaped."""
-    try:
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _children() -> Iterator[int]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                # The name in parentheses may hold anything; state and parent follow it.
-                if (
-                    int(folder.joinpath("stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-                    == os.getpid()
-                ):
-                    yield int(folder.name)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
+        psutil.wait_procs(left, timeout=0.1)  # reaps them
 
 
 def _prctl(option: int, value: int) -> None:

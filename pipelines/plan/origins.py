@@ -6,7 +6,6 @@ What a scale names decides it, never the scale's own name. Nothing is looked up 
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from pipelines.plan.validate import validate_file
 from pipelines.sandbox.policies import POLICIES_FILE, load_world
 from reference_impl.config import CONFIG_DIR, Scale, choose
 from reference_impl.files import file_hash
+from reference_impl.hub import is_revision
 
 MODELS_FILE = CONFIG_DIR / "models.yaml"
 HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
@@ -28,7 +28,6 @@ HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrenc
 Asked are the experts of domains.yaml, one endpoint after the other. `model` is an endpoint's own name for one of them,
 and stored answers that have another are refused.
 """
-_REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def check_policies(scale: Scale, given: Mapping[str, str]) -> None:
         choose("policy", name, [*sandbox_policies(), *load_models()], f"scale {scale.name}: policies.yaml, models.yaml")
     for name, where in given.items():
         choose("policy", name, [*set(used) - set(sandbox_policies())], f"policies: models of scale {scale.name}")
-        if not _REVISION.fullmatch(where) and not (Path(where).expanduser() / "config.json").is_file():
+        if not is_revision(where) and not (Path(where).expanduser() / "config.json").is_file():
             raise ValueError(
                 f"policies.{name}: {where!r} is neither a commit hash of 40 hex digits nor a folder with a config.json"
             )
@@ -95,7 +94,7 @@ def check_policies(scale: Scale, given: Mapping[str, str]) -> None:
 def policy_options(name: str, given: Mapping[str, str]) -> list[str]:
     """Options of pipelines.policy.from_hub for a model: the user's folder or revision, or the pinned one."""
     where = given.get(name)
-    if where is None or _REVISION.fullmatch(where):
+    if where is None or is_revision(where):
         revision = where or load_models()[name].revision
         return ["--revision", revision] if revision else []
     return ["--local", str(Path(where).expanduser())]

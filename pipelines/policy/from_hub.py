@@ -8,10 +8,8 @@ written last and lists every file with its SHA-256. For gated models the hub's o
 """
 
 import argparse
-import importlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ from pathlib import Path
 from pipelines.plan.origins import Model, load_models
 from reference_impl.config import choose
 from reference_impl.files import file_hash, replace_folder, write_json
+from reference_impl.hub import download
 
 PATTERNS = (
     *("*.safetensors", "*.safetensors.index.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.json"),
@@ -28,7 +27,6 @@ PATTERNS = (
 )
 """All that is taken of a repository."""
 MANIFEST = "manifest.json"
-_REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> None:
@@ -40,34 +38,20 @@ def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> 
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    source = local.expanduser() if local is not None else _download(model, revision)
-    for path in sorted({path for pattern in PATTERNS for path in source.glob(pattern)}):
+    if local is not None:
+        source = str(local.expanduser())
+        files = sorted({path for pattern in PATTERNS for path in Path(source).glob(pattern)})
+    else:
+        source = f"{model.repository}@{revision}"
+        instead = f"give a folder or another commit: snakemake --config policies='{{{model.name}: FOLDER or HASH}}'"
+        files = download("model", model.repository, revision, PATTERNS, instead)
+    for path in files:
         _link_or_copy(path.resolve(), part / path.name)
     _check(model, part, source)
-    files = {path.name: file_hash(path) for path in sorted(part.iterdir())}
+    hashes = {path.name: file_hash(path) for path in sorted(part.iterdir())}
     origin = {"local": True} if local is not None else {"repository": model.repository, "revision": revision}
-    write_json(part / MANIFEST, {"policy": model.name, **origin, "sha256": files})
+    write_json(part / MANIFEST, {"policy": model.name, **origin, "sha256": hashes})
     replace_folder(part, out)
-
-
-def _download(model: Model, revision: str | None) -> Path:
-    if revision is None or not _REVISION.fullmatch(revision):
-        raise ValueError(
-            f"{model.name}: {model.repository} needs a pinned revision, a full commit hash, got {revision!r}: give "
-            f"one, or a folder with the model: snakemake --config policies='{{{model.name}: HASH or FOLDER}}'"
-        )
-    try:
-        hub = importlib.import_module("huggingface_hub")
-        errors = importlib.import_module("huggingface_hub.errors")
-    except ImportError:
-        raise ValueError(
-            f"{model.repository} is on the hub: install `huggingface_hub`, or give --local FOLDER"
-        ) from None
-    try:
-        return Path(hub.snapshot_download(model.repository, revision=revision, allow_patterns=list(PATTERNS)))
-    except (OSError, ValueError, errors.HfHubHTTPError) as error:  # no network, no such revision, no permission
-        gate = "; accept its licence on the hub and set HF_TOKEN" if model.gated else ""
-        raise ValueError(f"{model.repository}@{revision} cannot be downloaded{gate}: {error}") from error
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -78,7 +62,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _check(model: Model, folder: Path, source: Path) -> None:
+def _check(model: Model, folder: Path, source: str) -> None:
     """Raise ValueError where files are missing, or the configuration is not of this model's shape."""
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise ValueError(f"{source} is not a model with a config.json and safetensors")

@@ -26,10 +26,11 @@ if current_platform.is_cpu():
 
 
 def _biased_logits(self: Any, hidden_states: Tensor) -> Any:
-    return self.logits_processor(self.lm_head, hidden_states, self.lm_head.bias)
+    bias = self.lm_head.bias if self.config.lm_head_bias else None
+    return self.logits_processor(self.lm_head, hidden_states, bias)
 
 
-# vLLM 0.32.0 loads the bias of this model's head and leaves it out of the logits.
+# vLLM 0.32.0 gives this model's head a bias, filled where a checkpoint has one, and leaves it out of the logits.
 PhiMoEForCausalLM.compute_logits = _biased_logits
 
 

@@ -1,17 +1,44 @@
-"""Weights & Biases, where it is asked for: the only file that imports it.
+"""Where curves are drawn: TensorBoard always, Weights & Biases where it is asked for.
 
-Its own environment variables ask: ``WANDB_PROJECT`` names the project, and without it nothing of it is imported.
-``WANDB_MODE=offline`` writes to the run's folder alone and needs neither account nor network. Which account, server and
-team is its own business too (``wandb login``, ``WANDB_API_KEY``, ``WANDB_BASE_URL``, ``WANDB_ENTITY``).
+This is the only file that imports W&B. Its own environment variables ask: ``WANDB_PROJECT`` names the project, and
+without it nothing of it is imported. ``WANDB_MODE=offline`` writes to the run's folder alone and needs neither account
+nor network. Which account, server and team is its own business too (``wandb login``, ``WANDB_API_KEY``,
+``WANDB_BASE_URL``, ``WANDB_ENTITY``).
 """
 
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from reference_impl.run.metrics import Board
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Board(Protocol):
+    """Where curves are drawn."""
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Points of a step, by name (``train/loss``)."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        ...
+
+
+class TensorBoard:
+    """Event files in a folder; what an interrupted run drew after ``start`` is hidden."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=start + 1)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
 
 
 def check_boards() -> None:
@@ -33,7 +60,11 @@ def asked_boards(folder: Path, name: str, identity: str, config: Mapping[str, An
 
 
 class WandbBoard:
-    """A run of W&B. An interrupted run that goes on continues it: ``identity`` gives its id."""
+    """A run of W&B, which a resumed run continues: ``identity`` gives its id.
+
+    W&B can follow TensorBoard's files itself (``sync_tensorboard``). It then keeps values as float32, and stores the
+    run's absolute path and the event files, whose names hold the host's: neither is to leave this machine.
+    """
 
     def __init__(self, folder: Path, project: str, name: str, identity: str, config: Mapping[str, Any]) -> None:
         import wandb

@@ -5,11 +5,10 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import Any
 
 from reference_impl.files import json_line
+from reference_impl.run.boards import Board, TensorBoard
 
 Record = dict[str, float | int | None]
 
@@ -30,36 +29,9 @@ def truncate_after(path: Path, step: int) -> None:
     path.write_bytes(b"".join(kept))
 
 
-class Board(Protocol):
-    """Where curves are drawn."""
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of a step, by name (``train/loss``)."""
-        ...
-
-    def close(self) -> None:
-        """Write what is still in memory."""
-        ...
-
-
-class TensorBoard:
-    """Event files in a folder; what an interrupted run drew after ``start`` is hidden."""
-
-    def __init__(self, folder: Path, start: int) -> None:
-        self.writer = SummaryWriter(str(folder), purge_step=start + 1)
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self.writer.close()
-
-
 class StepLog:
-    """Writes ``metrics.jsonl`` (reproducible bit for bit), ``timings.jsonl`` (not), progress lines and boards:
-
-    TensorBoard, and those given.
+    """Writes ``metrics.jsonl`` (reproducible bit for bit), ``timings.jsonl`` (not), progress lines, TensorBoard's files
+    and what is drawn on the boards given.
     """
 
     def __init__(self, folder: Path, name: str, steps: int, start: int, boards: Sequence[Board] = ()) -> None:
@@ -71,7 +43,7 @@ class StepLog:
         self.started = time.monotonic()
         self.printed = 0.0
         for file in ("metrics.jsonl", "timings.jsonl", "validation.jsonl"):
-            # A run that starts anew looks at step 0 again, also where an earlier attempt died before its first state.
+            # A run without a saved state validates at step 0 again, which an earlier attempt may have done.
             truncate_after(folder / file, start or -1)
 
     def step(self, metrics: Record, timings: Record) -> None:
@@ -90,7 +62,7 @@ class StepLog:
             print(self._line(step, metrics, now), file=sys.stderr, flush=True)
 
     def validation(self, record: dict[str, Any]) -> None:
-        """Record one look at the validation set."""
+        """Record one validation."""
         self._append("validation", record)
         shown = ("accuracy", "score", "response_length")
         self._draw(record["step"], {f"validation/{key}": record[key] for key in shown})

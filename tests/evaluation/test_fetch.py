@@ -1,10 +1,11 @@
 """Benchmarks from a local file or the hub."""
 
-import sys
+from fnmatch import fnmatch
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import huggingface_hub
+import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from evaluation import fetch
@@ -32,26 +33,35 @@ def test_local_file(tmp_path: Path) -> None:
         fetch.fetch(hub_task(1), tmp_path / "out", tmp_path / "absent")
 
 
-def test_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["test.jsonl", "data/test-00000-of-00001.parquet"])
+def test_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Rows of the split as they are, whatever its file is called; integers and leading zeros stay what they are."""
+    rows = [{"problem": "p", "answer": "033", "options": ["a", "b"], "year": 2024}]
     asked: list[Any] = []
 
-    def load_dataset(repository: str, *, revision: str, split: str) -> list[dict[str, Any]]:
-        asked.append((repository, revision, split))
-        return [{"problem": "p", "answer": "1"}]
+    def snapshot_download(repository: str, *, repo_type: str, revision: str, allow_patterns: list[str]) -> str:
+        asked.append((repository, repo_type, revision, allow_patterns))
+        folder = tmp_path / "snapshot"
+        write_jsonl(folder / "train.jsonl", [{"problem": "of another split"}])
+        if name.endswith(".jsonl"):
+            write_jsonl(folder / name, rows)
+        else:
+            (folder / name).parent.mkdir()
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name)
+        return str(folder)
 
-    module = ModuleType("datasets")
-    module.load_dataset = load_dataset  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    target = fetch.fetch(hub_task(1), tmp_path, None)
-    assert asked == [("someone/set", REVISION, "test")]
-    assert read_jsonl(target) == [{"problem": "p", "answer": "1"}]
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert read_jsonl(fetch.fetch(hub_task(1), tmp_path, None)) == rows
+    ((repository, repo_type, revision, patterns),) = asked
+    assert (repository, repo_type, revision) == ("someone/set", "dataset", REVISION)
+    assert any(fnmatch(name, pattern) for pattern in patterns) and not any("train" in pattern for pattern in patterns)
 
 
 def test_without_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"give --data PATH\. BFCL is files of a repository"):
         fetch.fetch(load_task("bfcl"), tmp_path, None)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match="install `datasets`, or give --data PATH"):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(ValueError, match=r"has no file test\.jsonl .*: give --data PATH"):
         fetch.fetch(hub_task(1), tmp_path, None)
 
 

@@ -15,9 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from pipelines.sandbox import math_world
 from reference_impl.config import load_declarations, load_scale, resolve_run
-from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.files import read_jsonl
 from reference_impl.step.batching import TrainingSequence, expert_sequence, prompt_ids
 from reference_impl.step.loss import StepTokens, step_losses
 from reference_impl.step.objective import build_objective
@@ -30,22 +29,11 @@ needs_trl = pytest.mark.skipif(not has_trl, reason="trl is not installed: make s
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sizes = load_scale("smoke").domains["math"]
-    assert sizes.prompt_rows and sizes.expert_rows
-    folder = tmp_path_factory.mktemp("data")
-    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(sizes.prompt_rows, 0))
-    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(sizes.expert_rows, 0))
-    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(sizes.validation_rows, 0))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(tiny_policy: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tiny_policy: Path, smoke_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("run")
     arguments = ["--run", "chord_phi", "--domain", "math", "--scale", "smoke", "--seed", "0"]
-    main([*arguments, "--policy", str(tiny_policy), "--data", str(data), "--out", str(folder)])
+    main([*arguments, "--policy", str(tiny_policy), "--data", str(smoke_data), "--out", str(folder)])
     return folder
 
 
@@ -104,11 +92,15 @@ def rollouts(batch: dict[str, Tensor]) -> list[TrainingSequence]:
 
 @needs_trl
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_loss_and_gradients_in_trl_are_those_of_our_trainer(data: Path, tmp_path: Path, accumulation: int) -> None:
+def test_loss_and_gradients_in_trl_are_those_of_our_trainer(
+    smoke_data: Path, tmp_path: Path, accumulation: int
+) -> None:
     from reference_impl.examples.trl_chord import build_trainer
 
-    expert = read_jsonl(data / "expert.jsonl")
-    trainer = build_trainer(SHIPPED, data, options(tmp_path, accumulation), expert_batch=len(expert) // 2 * 2, mu=0.3)
+    expert = read_jsonl(smoke_data / "expert.jsonl")
+    trainer = build_trainer(
+        SHIPPED, smoke_data, options(tmp_path, accumulation), expert_batch=len(expert) // 2 * 2, mu=0.3
+    )
     model, tokenizer = trainer.model.train(), AutoTokenizer.from_pretrained(SHIPPED)
     generation = next(iter(trainer.get_train_dataloader()))
     trainer.current_gradient_accumulation_steps = accumulation
@@ -123,7 +115,7 @@ def test_loss_and_gradients_in_trl_are_those_of_our_trainer(data: Path, tmp_path
 
     sequences = [sequence for batch in batches for sequence in rollouts(batch)]
     assert {sequence.prompt_ids for sequence in sequences} <= {
-        prompt_ids(tokenizer, row) for row in read_jsonl(data / "prompts.jsonl")
+        prompt_ids(tokenizer, row) for row in read_jsonl(smoke_data / "prompts.jsonl")
     }
     # All rows are drawn, so their order does not matter.
     sequences += [expert_sequence(tokenizer, row, max_tokens=10_000) for row in expert[: trainer.expert_batch]]
@@ -147,13 +139,13 @@ def test_loss_and_gradients_in_trl_are_those_of_our_trainer(data: Path, tmp_path
 
 
 @needs_trl
-def test_without_demonstrations_it_is_the_loss_that_trl_calls_dapo(data: Path, tmp_path: Path) -> None:
+def test_without_demonstrations_it_is_the_loss_that_trl_calls_dapo(smoke_data: Path, tmp_path: Path) -> None:
     """Eq. 2 is a mean over all tokens of the batch, as DAPO's; the advantages are TRL's in both."""
     from trl import GRPOTrainer
 
     from reference_impl.examples.trl_chord import build_trainer
 
-    trainer = build_trainer(SHIPPED, data, options(tmp_path, 1), expert_batch=4, mu=0.0)
+    trainer = build_trainer(SHIPPED, smoke_data, options(tmp_path, 1), expert_batch=4, mu=0.0)
     model = trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
@@ -173,15 +165,15 @@ def test_without_demonstrations_it_is_the_loss_that_trl_calls_dapo(data: Path, t
 
 
 @needs_trl
-def test_mistakes_in_the_trl_example_are_named(data: Path, tmp_path: Path) -> None:
+def test_mistakes_in_the_trl_example_are_named(smoke_data: Path, tmp_path: Path) -> None:
     from reference_impl.examples.trl_chord import build_trainer
 
     with pytest.raises(ValueError, match=r"expert_batch is 3; allowed: multiples of 2"):
-        build_trainer(SHIPPED, data, options(tmp_path, 2), expert_batch=3, mu=0.1)
+        build_trainer(SHIPPED, smoke_data, options(tmp_path, 2), expert_batch=3, mu=0.1)
     longer = options(tmp_path, 2)
     longer.steps_per_generation = 4
     with pytest.raises(ValueError, match=r"steps_per_generation is 4; allowed: .* 2"):
-        build_trainer(SHIPPED, data, longer, expert_batch=4, mu=0.1)
+        build_trainer(SHIPPED, smoke_data, longer, expert_batch=4, mu=0.1)
 
 
 # --- What the documentation says to type
@@ -195,11 +187,11 @@ BLOCKS = [
 
 
 @pytest.fixture(scope="module")
-def place(run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(run: Path, smoke_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the document's relative paths lead to a finished run, its data and the code."""
     folder = tmp_path_factory.mktemp("checkout")
     for name, target in (
-        ("results/mini/data/math", data),
+        ("results/mini/data/math", smoke_data),
         ("results/mini/runs/math/chord_phi/seed0", run),
         *((name, REPO / name) for name in ("reference_impl", "pipelines", "evaluation")),
     ):

@@ -14,7 +14,12 @@ from tests.support.checkout import REPO, copy_project, project_files, snakemake
 
 PACKAGES = ("reference_impl", "pipelines", "evaluation", "reports")
 PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)$")
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "math_verify": "math-verify"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "pydantic_core": "pydantic",
+    "math_verify": "math-verify",
+    "huggingface_hub": "huggingface-hub",
+}
 # Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, and parquet files pyarrow.
 INDIRECT = {"jinja2", "tensorboard", "pyarrow"}
 LAYERS = {

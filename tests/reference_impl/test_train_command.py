@@ -6,23 +6,11 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from pipelines.sandbox import math_world
 from reference_impl.config import load_declarations, load_scale, resolve_run
-from reference_impl.files import file_hash, read_jsonl, write_jsonl
+from reference_impl.files import file_hash, read_jsonl
 from reference_impl.train import main
 
 SIZES = load_scale("smoke").domains["math"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    assert SIZES.prompt_rows and SIZES.expert_rows
-    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(SIZES.prompt_rows, 0))
-    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(SIZES.expert_rows, 0))
-    write_jsonl(folder / "expert-aligned.jsonl", math_world.aligned_rows(SIZES.prompt_rows, 0))
-    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(SIZES.validation_rows, 0))
-    return folder
 
 
 def arguments(policy: Path, data: Path, out: Path, changes: dict[str, str] | None = None) -> list[str]:
@@ -31,9 +19,9 @@ def arguments(policy: Path, data: Path, out: Path, changes: dict[str, str] | Non
     return [part for name, value in values.items() for part in (f"--{name}", value)]
 
 
-def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
+def test_run_folder(tiny_policy: Path, smoke_data: Path, tmp_path: Path) -> None:
     config = resolve_run(load_declarations(), load_scale("smoke"), "chord_phi", "math", 0)
-    main(arguments(tiny_policy, data, tmp_path, {"config-hash": config.hash()}))
+    main(arguments(tiny_policy, smoke_data, tmp_path, {"config-hash": config.hash()}))
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["status"] == "complete" and record["config_hash"] == config.hash()
     assert record["config"] == config.to_dict() and record["packages"]["torch"] and record["data_hash"]["expert"]
@@ -47,11 +35,11 @@ def test_run_folder(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists(), "the resumption state has served its purpose"
 
 
-def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
-    main(arguments(tiny_policy, data, tmp_path, {"run": "luffy"}))
+def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, smoke_data: Path, tmp_path: Path) -> None:
+    main(arguments(tiny_policy, smoke_data, tmp_path, {"run": "luffy"}))
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["config"]["expert"] == "aligned" and record["config"]["expert_rows"] == SIZES.prompt_rows
-    assert record["data_hash"]["expert"] == file_hash(data / "expert-aligned.jsonl")
+    assert record["data_hash"]["expert"] == file_hash(smoke_data / "expert-aligned.jsonl")
     assert all(line["demonstration_tokens"] > 0 for line in read_jsonl(tmp_path / "metrics.jsonl"))
 
 
@@ -70,10 +58,10 @@ def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, data: Path, tm
     ],
 )
 def test_mistakes_stop_it_before_it_starts(
-    tiny_policy: Path, data: Path, tmp_path: Path, changes: dict[str, str], message: str
+    tiny_policy: Path, smoke_data: Path, tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SystemExit, match=message):
-        main(arguments(tiny_policy, data, tmp_path / "out", changes))
+        main(arguments(tiny_policy, smoke_data, tmp_path / "out", changes))
     assert not (tmp_path / "out").exists()
 
 
@@ -84,10 +72,10 @@ def test_mistakes_stop_it_before_it_starts(
         ('{"id": 1, "prompt": "x"}', r"expert.jsonl, row 8: missing question"),
     ],
 )
-def test_bad_row_is_named(tiny_policy: Path, data: Path, tmp_path: Path, line: str, message: str) -> None:
+def test_bad_row_is_named(tiny_policy: Path, smoke_data: Path, tmp_path: Path, line: str, message: str) -> None:
     for name in ("prompts", "expert", "validation"):
-        (tmp_path / f"{name}.jsonl").write_text((data / f"{name}.jsonl").read_text())
-    rows = (data / "expert.jsonl").read_text().splitlines()
+        (tmp_path / f"{name}.jsonl").write_text((smoke_data / f"{name}.jsonl").read_text())
+    rows = (smoke_data / "expert.jsonl").read_text().splitlines()
     (tmp_path / "expert.jsonl").write_text("\n".join([*rows[:7], line]) + "\n")
     with pytest.raises(SystemExit, match=message):
         main(arguments(tiny_policy, tmp_path, tmp_path / "out"))

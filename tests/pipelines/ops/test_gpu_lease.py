@@ -89,15 +89,6 @@ def test_a_job_that_is_killed_gives_its_gpu_back(tmp_path: Path) -> None:
     assert finished(second)[:2] == (0, "a\n")
 
 
-LAUNCHER = """
-import subprocess, sys
-worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True)
-print(worker.pid, flush=True)
-worker.wait()
-"""
-"""As torchrun does: its workers are sessions of their own, which a signal to its process group does not reach."""
-
-
 def alive(process: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
@@ -121,6 +112,39 @@ def children(process: int) -> list[int]:
     """Processes that a process has started and that have not ended."""
     found = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
     return [child for child in map(int, found) if alive(child)]
+
+
+def in_line(process: int) -> bool:
+    """Whether a process waits for a lock that another holds."""
+    lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    return any(line.split()[1] == "->" and str(process) in line.split() for line in lines)
+
+
+def test_jobs_get_their_gpus_in_the_order_in_which_they_asked(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    held = "print('running', flush=True); import time; time.sleep(600)"
+    first = leased(tmp_path, 2, sys.executable, "-c", held)
+    assert first.stdout is not None and first.stdout.readline() == "running\n"
+    waiting = [leased(tmp_path, 1, *SHOW)]  # inside the gates
+    assert waiting[0].stderr is not None and waiting[0].stderr.readline().startswith("waiting")
+    for gpus in (2, 1, 2, 1):
+        code = f"open({str(log)!r}, 'a').write('{len(waiting)}')"
+        job = leased(tmp_path, gpus, sys.executable, "-c", code)
+        wait_for(partial(in_line, job.pid))
+        waiting.append(job)
+    first.terminate()
+    first.communicate(timeout=60)
+    assert [finished(job)[0] for job in waiting] == [0] * 5
+    assert log.read_text(encoding="utf-8") == "1234"
+
+
+LAUNCHER = """
+import subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True)
+print(worker.pid, flush=True)
+worker.wait()
+"""
+"""As torchrun does: its workers are sessions of their own, which a signal to its process group does not reach."""
 
 
 SLEEP = "import time; time.sleep(600)"

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import huggingface_hub.errors
 import pytest
 import yaml
 
@@ -368,23 +370,21 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         from_hub.bring(TINY, None, source, tmp_path / "out")
 
 
-@pytest.mark.parametrize("revision", [None, "main", "0123abc"])
-def test_nothing_is_downloaded_without_a_pinned_revision(tmp_path: Path, revision: str | None) -> None:
-    with pytest.raises(ValueError, match="needs a pinned revision"):
-        from_hub.bring(TINY, revision, None, tmp_path / "out")
+def test_a_model_of_the_hub_is_that_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = checkpoint(tmp_path / "snapshot")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(folder))
+    with pytest.raises(ValueError, match=r"pinned revision.*'main': .*policies='\{tiny: FOLDER or HASH\}'"):
+        from_hub.bring(TINY, "main", None, tmp_path / "out")
+    from_hub.bring(TINY, HASH, None, tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["repository"], manifest["revision"]) == (TINY.repository, HASH)
+    assert set(manifest["sha256"]) == {"config.json", "model.safetensors", "tokenizer.json"}
 
 
-def test_a_hub_out_of_reach_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-
+def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: Any, **__: Any) -> str:
-        raise OSError("no network")
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not there")
 
-    monkeypatch.setattr(hub, "snapshot_download", unreachable)
-    out = ["--revision", HASH, "--out", str(tmp_path / "out")]
-    with pytest.raises(
-        SystemExit, match=r"cannot be downloaded; accept its licence on the hub and set HF_TOKEN: no net"
-    ):
-        from_hub.main(["--model", "Llama-3.2-3B-Instruct", *out])
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(SystemExit, match=r"^error: meta-llama/.* the hub cannot be reached: check the net"):
+        from_hub.main(["--model", "Llama-3.2-3B-Instruct", "--revision", HASH, "--out", str(tmp_path / "out")])

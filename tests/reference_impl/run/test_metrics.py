@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipelines.sandbox import math_world
-from reference_impl.config import load_scale
-from reference_impl.files import write_jsonl
 from reference_impl.run.boards import asked_boards, check_boards
 from reference_impl.run.metrics import StepLog
 from tests.conftest import REPO
@@ -28,17 +25,6 @@ KEY = "0123456789abcdef" * 2 + "fedcba98"
 """Of the form of a W&B key."""
 
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed: make setup")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sizes = load_scale("smoke").domains["math"]
-    assert sizes.prompt_rows and sizes.expert_rows
-    folder = tmp_path_factory.mktemp("data")
-    write_jsonl(folder / "prompts.jsonl", math_world.rl_rows(sizes.prompt_rows, 0))
-    write_jsonl(folder / "expert.jsonl", math_world.expert_rows(sizes.expert_rows, 0))
-    write_jsonl(folder / "validation.jsonl", math_world.validation_rows(sizes.validation_rows, 0))
-    return folder
 
 
 @contextmanager
@@ -100,7 +86,7 @@ def wandb_run(path: Path) -> tuple[Any, list[dict[str, Any]]]:
 
 
 @needs_wandb
-def test_a_run_is_logged_to_wandb_offline(tiny_policy: Path, data: Path, tmp_path: Path) -> None:
+def test_a_run_is_logged_to_wandb_offline(tiny_policy: Path, smoke_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [
         sys.executable,
@@ -113,7 +99,7 @@ def test_a_run_is_logged_to_wandb_offline(tiny_policy: Path, data: Path, tmp_pat
         "--scale",
         "smoke",
     ]
-    command += ["--seed", "0", "--policy", str(tiny_policy), "--data", str(data), "--out", str(out)]
+    command += ["--seed", "0", "--policy", str(tiny_policy), "--data", str(smoke_data), "--out", str(out)]
     with listening() as (address, callers):
         done = subprocess.run(
             command, cwd=REPO, env=asked(address), capture_output=True, text=True, check=False, timeout=300
@@ -193,9 +179,7 @@ def test_wandb_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_wandb_is_an_error_before_the_run(
-    tiny_policy: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_wandb_is_an_error_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "chord")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"WANDB_PROJECT is 'chord', and wandb is not installed: pip install"):
