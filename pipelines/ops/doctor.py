@@ -315,6 +315,8 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> N
     arguments = parser.parse_args(argv)
     try:
         findings = examine(load_plan({"scale": arguments.scale}), machine or Machine(), load_assumptions())
+    except ImportError as error:  # a stage of training data reads parquet
+        sys.exit(f"error: {error}: {MAKE_ENVIRONMENT}")
     except ValueError as error:
         sys.exit(f"error: {error}")
     for finding in findings:

@@ -15,9 +15,9 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-def _unique(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(seeds)) != len(seeds):
-        raise ValueError(f"{list(seeds)} names a seed twice")
+def _one_of_each(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"{list(seeds)}: expected at least one seed, and none twice")
     return seeds
 
 
@@ -37,7 +37,7 @@ class Workflow(Declared):
 
     scale: str
     """A file of `pipelines/config/scales`."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_unique)] | None = None
+    seeds: Annotated[tuple[Seed, ...], AfterValidator(_one_of_each)] | None = None
     """Left out: the scale's own. `--config seeds='[0,1,2]'`."""
     data: dict[str, LocalPath] = Field(default_factory=dict)
     """Task → local file of its format (BFCL: a folder), instead of its own questions.

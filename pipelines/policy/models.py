@@ -20,7 +20,7 @@ class Model(Declared):
     """The entry's key, by which the `policies` of a scale name it."""
     repository: str = Field(pattern="^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
     """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
-    revision: str | None = Field(None, pattern=COMMIT_HASH)
+    revision: str | None = Field(default=None, pattern=COMMIT_HASH)
     """Full commit hash; left out where none could be established: `--config policies='{name: HASH or FOLDER}'`."""
     gated: bool = False
     """Whether the hub asks for the licence to be accepted and for a token (`HF_TOKEN`)."""

@@ -67,7 +67,7 @@ class SandboxPolicy(Declared):
     """The size of its network."""
     seed: int = Field(ge=0)
     """Of the initial weights and of the examples."""
-    phases: tuple[Phase, ...] = Field(min_length=1)
+    phases: tuple[Phase, ...]
     """In the order of training."""
 
     @model_validator(mode="after")

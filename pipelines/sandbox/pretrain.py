@@ -27,7 +27,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from pipelines.sandbox.policies import Phase, SandboxPolicy, Shape, config_hash, load_policy, load_world
+from pipelines.sandbox.policies import Phase, Shape, config_hash, load_policy, load_world
 from pipelines.sandbox.tokenizer import build_tokenizer
 from reference_impl.files import file_hash, write_json
 from reference_impl.strategy.models import logits_and_router_loss
@@ -149,9 +149,8 @@ ARCHITECTURES: dict[str, Callable[[Shape, dict[str, Any]], PreTrainedModel]] = {
 }
 
 
-def build_model(policy: SandboxPolicy, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A randomly initialised model of the declared architecture and size."""
-    shape = policy.model
+def build_model(architecture: str, shape: Shape, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A randomly initialised model of a declared architecture and size."""
     common = {
         "vocab_size": len(tokenizer),
         "hidden_size": shape.hidden_size,
@@ -165,7 +164,7 @@ def build_model(policy: SandboxPolicy, tokenizer: PreTrainedTokenizerFast) -> Pr
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    return ARCHITECTURES[policy.architecture](shape, common)
+    return ARCHITECTURES[architecture](shape, common)
 
 
 def pretrain(name: str, out: Path) -> None:
@@ -175,7 +174,7 @@ def pretrain(name: str, out: Path) -> None:
     torch.manual_seed(policy.seed)
     world = load_world(policy.world)
     tokenizer = train_tokenizer(world, policy.vocab_size)
-    model = build_model(policy, tokenizer)
+    model = build_model(policy.architecture, policy.model, tokenizer)
     losses = {}
     for phase in policy.phases:
         stream = batches(world, tokenizer, phase, f"{policy.seed}/{phase.name}")

@@ -176,7 +176,7 @@ def test_readme_annotates_every_source_file() -> None:
 
 def test_commands_in_the_documents_exist() -> None:
     makefile = (REPO / "Makefile").read_text(encoding="utf-8")
-    targets = {"headline", "retrain_policies", "my_method", *load_plan({"scale": "mini"}).targets()}
+    targets = {"headline", "retrain_policies", "my_method", *load_plan({"scale": "mini"}).files.targets()}
     for path in documents():
         text = (REPO / path).read_text(encoding="utf-8")
         for target in re.findall(r"^make ([a-z]+)", text, flags=re.MULTILINE):
