@@ -1,5 +1,6 @@
 """What a model costs: operations, bytes and seconds, from shapes and assumptions. docs/scales.md has the formulas."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -74,7 +75,7 @@ class Assumptions(Declared):
 
 def load_assumptions(path: Path = CONFIG_DIR / "estimate.yaml") -> Assumptions:
     """The assumptions in a file. Raises ValueError with everything that is wrong in it."""
-    return parse(Assumptions, read_yaml(path), str(path))
+    return parse(Assumptions, read_yaml(path), os.path.relpath(path))
 
 
 def training_flops(model: Model, tokens: float, length: float, checkpointing: bool) -> float:

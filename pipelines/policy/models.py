@@ -1,10 +1,12 @@
 """The models of the hub that a scale may name, and their shapes: `pipelines/config/models.yaml`."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
+from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config import CONFIG_DIR
 from reference_impl.config.model import Declared, parse, read_yaml
@@ -16,7 +18,7 @@ ModelName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 class Model(Declared):
     """A model on the hub, with the shape of its `config.json`."""
 
-    name: ModelName
+    name: SkipJsonSchema[ModelName] = Field(exclude=True)
     """The entry's key, by which the `policies` of a scale name it."""
     repository: str = Field(pattern="^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
     """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
@@ -56,7 +58,7 @@ class Model(Declared):
 @cache
 def load_models(path: Path = CONFIG_DIR / "models.yaml") -> dict[str, Model]:
     """The models on the hub, by name. Raises ValueError with everything that is wrong in the file."""
-    return parse(dict[ModelName, Model], _named(read_yaml(path)), str(path))
+    return parse(dict[ModelName, Model], _named(read_yaml(path)), os.path.relpath(path))
 
 
 def _named(entries: Any) -> Any:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +88,7 @@ class SandboxPolicy(Declared):
 @cache
 def load_policies(path: Path = POLICIES_FILE) -> dict[str, SandboxPolicy]:
     """The policies that this repository ships, by name. Raises ValueError with everything that is wrong in the file."""
-    return parse(dict[str, SandboxPolicy], read_yaml(path), str(path))
+    return parse(dict[str, SandboxPolicy], read_yaml(path), os.path.relpath(path))
 
 
 def load_policy(name: str) -> SandboxPolicy:
