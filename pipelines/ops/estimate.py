@@ -280,18 +280,8 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
         late = [row.job for row in jobs if row.hours / len(plan.choice.seeds) > limit]
         lines += [f"TOO LONG for resources.{kind}.runtime ({limit:.0f} hours): {job}" for job in late]
     lines += ["", "Assumptions, none of them measured (pipelines/config/estimate.yaml; docs/scales.md):"]
-    lines += [f"  {key}: {_text(value)}" for key, value in assumptions.model_dump().items()]
+    lines += [f"  {key}: {value}" for key, value in assumptions.model_dump().items()]
     return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    """An assumption in a line."""
-    if isinstance(value, Mapping):
-        return ", ".join(
-            f"{key} ({_text(part)})" if isinstance(part, Mapping) else f"{key} {_text(part)}"
-            for key, part in value.items()
-        )
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _sums(rows: Sequence[Estimate]) -> list[str]:
