@@ -21,7 +21,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report/index.html",
-        PLAN.headline_pruned,
+        PLAN.files.headline_pruned,
 
 
 rule headline:
@@ -29,7 +29,7 @@ rule headline:
         rules.all.input,
 
 
-for target, files in PLAN.targets().items():
+for target, files in PLAN.files.targets().items():
 
     rule:
         name:

@@ -27,14 +27,15 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from pipelines.sandbox import math_world
+    from pipelines.sandbox.policies import Shape
     from pipelines.sandbox.pretrain import build_model, save, train_tokenizer
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tokenizer = train_tokenizer(math_world, 400)
-    shape = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}
+    shape = Shape(hidden_size=32, layers=2, heads=2, intermediate_size=64)
     folder = tmp_path_factory.mktemp("policy")
-    save(build_model({"model": shape}, tokenizer), tokenizer, folder)
+    save(build_model("qwen2", shape, tokenizer), tokenizer, folder)
     return folder
 
 

@@ -1,38 +1,68 @@
 """What a model costs: operations, bytes and seconds, from shapes and assumptions. docs/scales.md has the formulas."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import yaml
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pipelines.plan.origins import Model
-from pipelines.plan.validate import validate_file
-from reference_impl.config import CONFIG_DIR, StrategyChoice
+from pipelines.policy.models import Model
+from reference_impl.config import CONFIG_DIR, StrategyChoice, choose
+from reference_impl.config.model import Declared, parse, read_yaml
 
 GB = 1e9
 VLLM_SHARE = 0.4
 """What vLLM takes of a GPU's memory where a scale gives no `gpu_memory_utilization`: VllmOptions' own."""
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
-@dataclass(frozen=True)
-class Assumptions:
-    """estimate.yaml, which explains the values."""
+class MeanTokens(Declared):
+    """Mean lengths in one domain, in tokens; a scale's limit cuts them."""
+
+    prompt: PositiveFloat
+    """Of a prompt, its chat template included."""
+    rollout: PositiveFloat
+    """Of a sampled response."""
+    expert: PositiveFloat
+    """Of a demonstration."""
+
+
+class Assumptions(Declared):
+    """What an estimate assumes of GPUs, engines and lengths."""
 
     gpu: str
-    memory_gb: float
-    peak_tflops: float
-    update_utilisation: float
-    bandwidth_tb_s: float
-    bandwidth_utilisation: float
-    pass_min_s: float
-    longest_to_mean: float
-    step_overhead_s: float
-    start_s: float
-    reserved_gb: float
-    logits_at_once: int
-    text_bytes: float
-    tokens: dict[str, dict[str, float]]
+    """Its name, for the reader."""
+    memory_gb: PositiveFloat
+    """Per GPU, 10^9 bytes."""
+    peak_tflops: PositiveFloat
+    """In bf16, dense."""
+    update_utilisation: Share
+    """Share of the peak that forward and backward reach."""
+    bandwidth_tb_s: PositiveFloat
+    """Of the GPU's memory, 10^12 bytes a second."""
+    bandwidth_utilisation: Share
+    """Share of it that sampling reaches."""
+    pass_min_s: NonNegativeFloat
+    """Seconds in which every running sequence gets one token, of however small a model."""
+    longest_to_mean: float = Field(ge=1)
+    """Length of a batch's longest response, in means."""
+    step_overhead_s: NonNegativeFloat
+    """Seconds of a step for weight sync, waking the engine and putting it to sleep, and grading."""
+    start_s: NonNegativeFloat
+    """Seconds of a job for loading weights, starting engine and processes."""
+    reserved_gb: NonNegativeFloat
+    """Per GPU for the CUDA context, NCCL's buffers and fragmentation."""
+    logits_at_once: PositiveInt
+    """Positions × vocabulary whose logits exist at once."""
+    text_bytes: PositiveFloat
+    """Bytes per token of stored samples."""
+    tokens: dict[str, MeanTokens]
+    """Mean lengths by domain."""
+
+    def lengths(self, domain: str) -> MeanTokens:
+        """Mean lengths in a domain. Raises ValueError for one that has none."""
+        return self.tokens[choose("domain", domain, self.tokens, "estimate.yaml: tokens")]
 
     def update_seconds(self, flops: float) -> float:
         """GPU-seconds of so many floating-point operations."""
@@ -44,10 +74,8 @@ class Assumptions:
 
 
 def load_assumptions(path: Path = CONFIG_DIR / "estimate.yaml") -> Assumptions:
-    """The assumptions in a file. Raises ValueError naming the key that is wrong."""
-    validate_file(path, "estimate")
-    values: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return Assumptions(**values)
+    """The assumptions in a file. Raises ValueError with everything that is wrong in it."""
+    return parse(Assumptions, read_yaml(path), os.path.relpath(path))
 
 
 def training_flops(model: Model, tokens: float, length: float, checkpointing: bool) -> float:

@@ -10,7 +10,6 @@ models may be in a folder.
 """
 
 import argparse
-import importlib
 import re
 import sys
 import urllib.parse
@@ -18,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.data.stages import STAGES, load_stage
 from pipelines.ops.cost import Assumptions, load_assumptions
 from pipelines.ops.estimate import Estimate, disk_needed, estimate_scale, placed_gpus
 from pipelines.ops.machine import SHARED_MEMORY, Machine, Torch
 from pipelines.plan import Plan, load_plan
 from pipelines.plan.checks import task_settings
-from pipelines.plan.origins import is_drawn_from_candidates, load_models
+from pipelines.policy.models import load_models
 from reference_impl.config import ScaleDomain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,12 +112,16 @@ def check_cuda(machine: Machine, torch: Torch | None) -> Iterator[Finding]:
 
 def check_gpus(machine: Machine, torch: Torch, plan: Plan, rows: Sequence[Estimate]) -> Iterator[Finding]:
     """GPUs, their memory, NCCL: what the scale's largest job needs."""
-    needed = max(plan.resources(kind)["gpu"] for kind in ("train", "generate"))
-    processes, placed, asked = plan.scale.strategy.processes, placed_gpus(plan), plan.resources("train")["gpu"]
+    needed = max(plan.options.resources(kind)["gpu"] for kind in ("train", "generate"))
+    processes, placed, asked = (
+        plan.choice.scale.strategy.processes,
+        placed_gpus(plan),
+        plan.options.resources("train")["gpu"],
+    )
     if placed > asked:
         found = f"{processes} processes and their engines need {placed} GPUs, resources.train.gpu is {asked}"
         advice = f"resources: {{train: {{gpu: {placed}}}}} in the scale"
-        if "--standalone" in plan.launcher("train").split():
+        if "--standalone" in plan.options.launcher("train").split():
             yield Finding("FAIL", "placement", found, advice)
         else:
             advice = f"right if the launcher starts them on several machines, of which each has {asked}; else {advice}"
@@ -126,7 +130,7 @@ def check_gpus(machine: Machine, torch: Torch, plan: Plan, rows: Sequence[Estima
     visible = machine.environment.get("CUDA_VISIBLE_DEVICES")
     limit = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible}"
     if len(torch.gpus) < needed:
-        advice = f"scale {plan.scale.name} needs {needed} on one machine: another one, or a smaller scale"
+        advice = f"scale {plan.choice.scale.name} needs {needed} on one machine: another one, or a smaller scale"
         yield Finding("FAIL", "GPUs", f"{len(torch.gpus)} usable ({names}{limit})", advice)
         return
     yield Finding("OK", "GPUs", f"{len(torch.gpus)} usable ({names}{limit}), {needed} needed")
@@ -148,14 +152,17 @@ def check_gpus(machine: Machine, torch: Torch, plan: Plan, rows: Sequence[Estima
 
 def check_limits(machine: Machine, plan: Plan) -> Iterator[Finding]:
     """Memory, shared memory and open files: what a container or a batch system often keeps short."""
-    memory, asked = machine.memory_gb(), plan.resources("train")["mem_mb"] / 1000
+    memory, asked = machine.memory_gb(), plan.options.resources("train")["mem_mb"] / 1000
     found, advice = (
         f"{memory:.0f} GB, a run asks for {asked:.0f}",
         "a larger machine, or less in resources.train.mem_mb",
     )
     yield Finding("OK", "memory", found) if memory >= asked else Finding("WARN", "memory", found, advice)
-    dedicated = plan.scale.engine_options.get("placement") == "dedicated"
-    shared, needed = machine.free_gb(SHARED_MEMORY), SHARED_GB * (plan.scale.strategy.processes if dedicated else 1)
+    dedicated = plan.choice.scale.engine_options.get("placement") == "dedicated"
+    shared, needed = (
+        machine.free_gb(SHARED_MEMORY),
+        SHARED_GB * (plan.choice.scale.strategy.processes if dedicated else 1),
+    )
     found, advice = f"{shared:.1f} GB free, {needed:.1f} needed", "in a container: --shm-size 16g, or --ipc host"
     yield Finding("OK", "shared memory", found) if shared >= needed else Finding("FAIL", "shared memory", found, advice)
     files = machine.open_files()
@@ -188,24 +195,24 @@ class Pinned:
 def on_hub(plan: Plan) -> Iterator[Pinned]:
     """Models, benchmarks and training data of a scale."""
     models = load_models()
-    for model in (models[name] for name in plan.hub_policies):
+    for model in (models[name] for name in plan.choice.hub_policies):
         path = f"{model.repository}/resolve/{model.revision}/config.json"
         instead, pin = (f"--config policies='{{{model.name}: {what}}}'" for what in ("FOLDER", "HASH"))
         yield Pinned(model.repository, path, model.revision, instead, pin)
-    for task in dict.fromkeys(task for sizes in plan.scale.domains.values() for task in sizes.tasks):
+    for task in dict.fromkeys(task for sizes in plan.choice.scale.domains.values() for task in sizes.tasks):
         data = task_settings(task)["data"]
         if data["source"] == "hub":
             path = f"api/datasets/{data['repository']}/revision/{data['revision']}"
             yield Pinned(data["repository"], path, data["revision"], f"--config data='{{{task}: FILE}}'")
-    for domain, sizes in plan.scale.domains.items():
-        if is_drawn_from_candidates(sizes.data):
+    for domain, sizes in plan.choice.scale.domains.items():
+        if sizes.data in STAGES:
             yield from _training_data(domain, sizes)
 
 
 def _training_data(domain: str, sizes: ScaleDomain) -> Iterator[Pinned]:
     """The sources of a domain's data that are not the user's own files, at his revision or the pinned one."""
     own, revisions = sizes.data_options.get("local", {}), sizes.data_options.get("revision", {})
-    pools = importlib.import_module(f"pipelines.data.{sizes.data}").STAGE.pools
+    pools = load_stage(sizes.data).pools
     for name, source in ((name, pool.source) for name, pool in pools.items() if name not in own):
         revision = revisions.get(name, source.revision)
         path = f"api/datasets/{source.repository}/revision/{revision}"
@@ -223,11 +230,7 @@ def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
     """
     endpoint = machine.environment.get("HF_ENDPOINT", HUB).rstrip("/")
     token = machine.token()
-    try:
-        wanted = list(on_hub(plan))
-    except (ImportError, OSError) as error:  # a stage of training data needs PyTorch
-        yield Finding("WARN", "hub", f"not asked: {error}", MAKE_ENVIRONMENT)
-        return
+    wanted = list(on_hub(plan))
     if wanted and machine.environment.get("HF_HUB_OFFLINE", "").upper() in OFFLINE:
         advice = (
             f"what is not in the hub's cache must be a file or folder: {', '.join(item.instead for item in wanted)}"
@@ -260,7 +263,7 @@ def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
 
 def check_judges(machine: Machine, plan: Plan) -> Iterator[Finding]:
     """Whether every judge over HTTP answers at all."""
-    for name, sizes in plan.scale.domains.items():
+    for name, sizes in plan.choice.scale.domains.items():
         if sizes.judge.get("kind") != "http":
             continue
         url, what = sizes.judge["url"], f"judge of {name}"
@@ -289,7 +292,7 @@ def _without_secrets(url: str) -> str:
 
 def examine(plan: Plan, machine: Machine, assumptions: Assumptions) -> list[Finding]:
     """All findings for a scale."""
-    on_gpu = plan.resources("train")["gpu"] > 0
+    on_gpu = plan.options.resources("train")["gpu"] > 0
     names = ("gpu.txt",) if on_gpu else ("torch.txt", "base.txt")
     pins = {name: pin for file in names for name, pin in read_pins(ROOT / "requirements" / file).items()}
     findings = list(check_packages(machine, pins, " and ".join(f"requirements/{name}" for name in names)))
@@ -312,6 +315,8 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> N
     arguments = parser.parse_args(argv)
     try:
         findings = examine(load_plan({"scale": arguments.scale}), machine or Machine(), load_assumptions())
+    except ImportError as error:  # a stage of training data reads parquet
+        sys.exit(f"error: {error}: {MAKE_ENVIRONMENT}")
     except ValueError as error:
         sys.exit(f"error: {error}")
     for finding in findings:

@@ -29,7 +29,7 @@ from pipelines.ops.cost import (
 )
 from pipelines.plan import Plan, load_plan
 from pipelines.plan.checks import task_settings
-from pipelines.plan.origins import Model, load_models
+from pipelines.policy.models import Model, load_models
 from reference_impl.config import RunConfig, domain_size, resolve_run
 
 TARGETS = ("everything", "headline")
@@ -66,19 +66,21 @@ def engine_bytes(plan: Plan, options: Mapping[str, Any], model: Model, assumptio
     """
     if _shares_gpu(plan):
         return float(options.get("gpu_memory_utilization", VLLM_SHARE)) * assumptions.memory_gb * GB
-    return plan.scale.rollout_batch * tokens * kv_bytes(model, plan.scale.strategy.precision)
+    scale = plan.choice.scale
+    return scale.rollout_batch * tokens * kv_bytes(model, scale.strategy.precision)
 
 
 def _shares_gpu(plan: Plan) -> bool:
     """Whether the engine is given a share of the GPU, which holds all that it needs."""
-    return plan.scale.engine == "vllm"
+    return plan.choice.scale.engine == "vllm"
 
 
 def placed_gpus(plan: Plan) -> int:
     """GPUs that the processes of a run take, and their dedicated engines, on all machines."""
-    options = plan.scale.engine_options
+    scale = plan.choice.scale
+    options = scale.engine_options
     engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
-    return plan.scale.strategy.processes * (1 + int(engine))
+    return scale.strategy.processes * (1 + int(engine))
 
 
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
@@ -88,12 +90,12 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     """
     logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
     update = activation_bytes(model, config.micro_batch_tokens, config.strategy) + logits
-    context = round(assumptions.tokens[config.domain]["prompt"]) + config.max_response_tokens
-    sampling = engine_bytes(plan, plan.scale.engine_options, model, assumptions, context)
+    context = round(assumptions.lengths(config.domain).prompt) + config.max_response_tokens
+    sampling = engine_bytes(plan, plan.choice.scale.engine_options, model, assumptions, context)
     states = state_bytes(model, config.strategy)
     if not _shares_gpu(plan):
         states += model.parameters * weight_bytes(config.strategy.precision)
-    apart = plan.scale.engine_options.get("placement") == "dedicated"
+    apart = plan.choice.scale.engine_options.get("placement") == "dedicated"
     peak = max(states + update, sampling) if apart else states + max(update, sampling)
     return peak / GB + assumptions.reserved_gb
 
@@ -104,16 +106,16 @@ def _uses(config: RunConfig) -> tuple[bool, bool]:
     return constant != 1, constant != 0
 
 
-def looks(config: RunConfig) -> int:
-    """At the validation set; the first is before the first step."""
+def validations(config: RunConfig) -> int:
+    """How often a run validates; the first time is before the first step."""
     return config.steps // config.validate_every + 1
 
 
 def training_gpu_hours(config: RunConfig, model: Model, gpus: int, assumptions: Assumptions) -> float:
-    """All steps, looks at the validation set, and the start. All GPUs are taken while any of them works."""
-    tokens, engines = assumptions.tokens[config.domain], config.strategy.processes
-    prompt = tokens["prompt"]
-    rollout, expert = (min(tokens[name], config.max_response_tokens) for name in ("rollout", "expert"))
+    """All steps, validations, and the start. All GPUs are taken while any of them works."""
+    lengths, engines = assumptions.lengths(config.domain), config.strategy.processes
+    prompt = lengths.prompt
+    rollout, expert = (min(mean, config.max_response_tokens) for mean in (lengths.rollout, lengths.expert))
     responses = Responses(prompt, rollout, config.max_response_tokens)
     rollouts, demonstrations = _uses(config)
     shown = config.mixed["demonstrations"]
@@ -136,8 +138,8 @@ def training_gpu_hours(config: RunConfig, model: Model, gpus: int, assumptions: 
     if demonstrations:
         flops += update(config.sft_batch, expert)
     step += assumptions.update_seconds(flops) / engines
-    look = sample(config.validation_rows * config.validation_samples)
-    return gpus * (config.steps * step + looks(config) * look + assumptions.start_s) / 3600
+    validation = sample(config.validation_rows * config.validation_samples)
+    return gpus * (config.steps * step + validations(config) * validation + assumptions.start_s) / 3600
 
 
 def graded_responses(config: RunConfig) -> int:
@@ -145,7 +147,7 @@ def graded_responses(config: RunConfig) -> int:
     if not config.judge:
         return 0
     sampled = config.rl_prompts * (config.group_size - config.mixed["demonstrations"]) if _uses(config)[0] else 0
-    return config.steps * sampled + looks(config) * config.validation_rows * config.validation_samples
+    return config.steps * sampled + validations(config) * config.validation_rows * config.validation_samples
 
 
 def training_disk(config: RunConfig, model: Model) -> tuple[float, float]:
@@ -154,15 +156,16 @@ def training_disk(config: RunConfig, model: Model) -> tuple[float, float]:
     weights = model.parameters * weight / GB
     checkpoints = config.steps // config.validate_every if config.keep == "epoch" else 1
     state = model.parameters * (weight + (12 if config.strategy.precision == "bf16" else 8)) / GB
-    return checkpoints * weights, checkpoints * weights + 2 * state  # the old state goes once the new one is whole
+    return checkpoints * weights, checkpoints * weights + 2 * state  # the old state goes once the new one is complete
 
 
 def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) -> Estimate:
     """One training run."""
-    config = resolve_run(plan.declarations, plan.scale, run, domain, plan.seeds[0])
-    model, gpus = _model(plan, config.policy), max(plan.resources("train")["gpu"], placed_gpus(plan))
-    grids = {plan.declarations.method(name).select["from"] for name in plan.selections}
-    pruned = plan.scale.keep_checkpoints == "selected" and plan.declarations.owner(run)[0].name in grids
+    choice, scale = plan.choice, plan.choice.scale
+    config = resolve_run(choice.declarations, scale, run, domain, choice.seeds[0])
+    model, gpus = _model(plan, config.policy), max(plan.options.resources("train")["gpu"], placed_gpus(plan))
+    grids = set(choice.selections.values())
+    pruned = scale.keep_checkpoints == "selected" and choice.declarations.owner(run)[0].name in grids
     end, peak = training_disk(config, model)
     return Estimate(
         f"train {domain}/{run}",
@@ -179,23 +182,24 @@ def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) ->
 
 def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assumptions) -> Estimate:
     """One checkpoint on all tasks of its domain."""
-    role = plan.declarations.method(method).policy
-    model, gpus = _model(plan, plan.scale.domains[domain].policies[role]), plan.resources("generate")["gpu"]
-    limit = domain_size(plan.declarations, plan.scale, domain, "max_response_tokens")
-    means = assumptions.tokens[domain]
-    rollout, samples, graded, caps = min(means["rollout"], limit), 0, 0, plan.scale.evaluation
-    for task in map(task_settings, plan.scale.domains[domain].tasks):
+    choice, scale = plan.choice, plan.choice.scale
+    role = choice.declarations.method(method).policy
+    model, gpus = _model(plan, scale.domains[domain].policies[role]), plan.options.resources("generate")["gpu"]
+    limit = domain_size(choice.declarations, scale, domain, "max_response_tokens")
+    means = assumptions.lengths(domain)
+    rollout, samples, graded, caps = min(means.rollout, limit), 0, 0, scale.evaluation
+    for task in map(task_settings, scale.domains[domain].tasks):
         repeats = min(task["samples_per_problem"], caps.max_samples or task["samples_per_problem"])
         number = min(task["rows"], caps.max_items or task["rows"]) * repeats
         samples += number
         graded += number if task["kind"] == "judge" else 0
-    precision, responses = plan.scale.strategy.precision, Responses(means["prompt"], rollout, limit)
-    sampling = sampling_seconds(model, assumptions, responses, samples, precision, plan.scale.rollout_batch)
+    precision, responses = scale.strategy.precision, Responses(means.prompt, rollout, limit)
+    sampling = sampling_seconds(model, assumptions, responses, samples, precision, scale.rollout_batch)
     hours = gpus * (sampling + assumptions.start_s) / 3600
-    disk = samples * (means["prompt"] + rollout) * assumptions.text_bytes / GB
+    disk = samples * (means.prompt + rollout) * assumptions.text_bytes / GB
     weights = model.parameters * weight_bytes(precision)
-    options = plan.scale.evaluation.engine_options
-    engine = engine_bytes(plan, options, model, assumptions, round(means["prompt"]) + limit)
+    options = scale.evaluation.engine_options
+    engine = engine_bytes(plan, options, model, assumptions, round(means.prompt) + limit)
     memory = (engine if _shares_gpu(plan) else weights + engine) / GB + assumptions.reserved_gb
     return Estimate(f"evaluate {domain}/{method}", model.name, gpus, hours, memory, disk, disk, disk, graded)
 
@@ -205,35 +209,36 @@ def estimate_scale(plan: Plan, target: str, assumptions: Assumptions) -> list[Es
 
     Raises ValueError for a scale without GPUs.
     """
-    if not plan.resources("train")["gpu"]:
-        raise ValueError(f"scale {plan.scale.name} uses no GPU: nothing to estimate (its times are in the README)")
-    names = plan.headline if target == "headline" else plan.experiments()
+    choice, scale = plan.choice, plan.choice.scale
+    if not plan.options.resources("train")["gpu"]:
+        raise ValueError(f"scale {scale.name} uses no GPU: nothing to estimate (its times are in the README)")
+    names = choice.headline if target == "headline" else choice.experiments()
     needed: dict[tuple[str, str], None] = {}
     evaluated: dict[tuple[str, str], None] = {}
     for name in names:
-        entry = plan.declarations.experiments[name]
-        domains = [domain for domain in entry["domains"] if domain in plan.scale.domains]
+        entry = choice.declarations.experiments[name]
+        domains = [domain for domain in entry["domains"] if domain in scale.domains]
         for domain, method in ((domain, method) for method in entry["methods"] for domain in domains):
-            needed.update(dict.fromkeys((domain, other) for other in sorted(plan.needed(method))))
-            if plan.declarations.method(method).role == "method" and entry["kind"] != "figure":
+            needed.update(dict.fromkeys((domain, other) for other in sorted(choice.needed(method))))
+            if choice.declarations.method(method).role == "method" and entry["kind"] != "figure":
                 evaluated[domain, method] = None
-    policies = sorted({plan.scale.domains[domain].policies[_role(plan, name)] for domain, name in needed})
+    policies = sorted({scale.domains[domain].policies[_role(plan, name)] for domain, name in needed})
     rows = [_stored(plan, f"policy {name}", name) for name in policies]
-    rows += [estimate_run(plan, *pair, assumptions) for pair in needed if pair[1] in plan.training_runs]
+    rows += [estimate_run(plan, *pair, assumptions) for pair in needed if pair[1] in choice.training_runs]
     rows += [
-        _stored(plan, f"select {domain}/{name}", plan.scale.domains[domain].policies[_role(plan, name)])
+        _stored(plan, f"select {domain}/{name}", scale.domains[domain].policies[_role(plan, name)])
         for domain, name in needed
-        if name in plan.selections
+        if name in choice.selections
     ]
     rows += [estimate_evaluation(plan, *pair, assumptions) for pair in evaluated]
-    seeds = len(plan.seeds)
+    seeds = len(choice.seeds)
     return [row if row.job.startswith("policy") else _times(row, seeds) for row in rows]
 
 
 def _role(plan: Plan, name: str) -> str:
     """The policy's role of a method, or of the method that a run belongs to."""
-    methods = plan.declarations.methods
-    return (methods[name] if name in methods else plan.declarations.owner(name)[0]).policy
+    methods = plan.choice.declarations.methods
+    return (methods[name] if name in methods else plan.choice.declarations.owner(name)[0]).policy
 
 
 def _stored(plan: Plan, job: str, policy: str) -> Estimate:
@@ -252,7 +257,7 @@ def _times(row: Estimate, seeds: int) -> Estimate:
 def _model(plan: Plan, name: str) -> Model:
     models = load_models()
     if name not in models:
-        raise ValueError(f"scale {plan.scale.name}: the size of {name} is not in pipelines/config/models.yaml")
+        raise ValueError(f"scale {plan.choice.scale.name}: the size of {name} is not in pipelines/config/models.yaml")
     return models[name]
 
 
@@ -270,12 +275,12 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
         f"DOES NOT FIT: {row.job} needs {row.memory_gb:.0f} GB per GPU" for row in rows if _too_large(row, assumptions)
     ]
     for kind in ("train", "generate"):
-        limit = plan.resources(kind)["runtime"] / 60
+        limit = plan.options.resources(kind)["runtime"] / 60
         jobs = [row for row in rows if row.job.startswith({"train": "train", "generate": "evaluate"}[kind])]
-        late = [row.job for row in jobs if row.hours / len(plan.seeds) > limit]
+        late = [row.job for row in jobs if row.hours / len(plan.choice.seeds) > limit]
         lines += [f"TOO LONG for resources.{kind}.runtime ({limit:.0f} hours): {job}" for job in late]
     lines += ["", "Assumptions, none of them measured (pipelines/config/estimate.yaml; docs/scales.md):"]
-    lines += [f"  {key}: {value}" for key, value in vars(assumptions).items()]
+    lines += [f"  {key}: {value}" for key, value in assumptions.model_dump().items()]
     return "\n".join(lines)
 
 

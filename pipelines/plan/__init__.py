@@ -1,5 +1,7 @@
-"""What one call of the workflow is made of. Free of torch, so that it starts at once."""
+"""What one call of the workflow is made of: files, hashes, options. Free of torch, so that it starts at once."""
 
-from pipelines.plan.files import PAGES, Plan, load_plan
+from pipelines.plan.choice import Choice
+from pipelines.plan.files import PAGES
+from pipelines.plan.load import Plan, load_plan
 
-__all__ = ["PAGES", "Plan", "load_plan"]
+__all__ = ["PAGES", "Choice", "Plan", "load_plan"]

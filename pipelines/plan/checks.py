@@ -5,10 +5,9 @@ from typing import Any
 
 import yaml
 
+from pipelines.data.stages import STAGES, load_stage
 from reference_impl.config import Declarations, Scale, choose, resolve_run
 
-STAGES = {"openr1_math": ("math", 1), "toolace": ("tool", 1), "rar_medicine": ("medicine", 1)}
-"""Stage of real data → its domain and version: as its module says, which a plan cannot import, for it needs torch."""
 TASKS_DIR = Path(__file__).resolve().parents[2] / "evaluation" / "tasks"
 
 
@@ -30,8 +29,8 @@ def check_scale(declarations: Declarations, scale: Scale) -> None:
         source = f"scale {scale.name}: {name}"
         domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
         choose("data", sizes.data, ["sandbox", *STAGES], f"{source}: pipelines/data")
-        if sizes.data in STAGES and STAGES[sizes.data][0] != name:
-            raise ValueError(f"{source}: data {sizes.data} is for the domain {STAGES[sizes.data][0]}")
+        if sizes.data in STAGES and load_stage(sizes.data).domain != name:
+            raise ValueError(f"{source}: data {sizes.data} is for the domain {load_stage(sizes.data).domain}")
         if sizes.data_options and sizes.data not in STAGES:
             raise ValueError(f"{source}: data {sizes.data} has no options")
         for task in sizes.tasks:

@@ -31,12 +31,12 @@ handed to the sampler after every update, advantages divided by the group's stan
 
 def document(plan: Plan) -> str:
     """The whole of docs/declarations.md."""
-    entries = {name: plan.declarations.experiments[name] for name in plan.experiments()}
+    entries = {name: plan.choice.declarations.experiments[name] for name in plan.choice.experiments()}
     parts = [HEAD, "## Overview\n", _overview(plan, entries)]
     for name, entry in entries.items():
         parts += [f"## {entry['paper']}: {entry['title']}\n", _experiment(plan, name, entry)]
     parts += ["## Domains\n", _domains(plan), "## Methods\n"]
-    parts += [_method(plan, method, entries) for method in plan.declarations.methods.values()]
+    parts += [_method(plan, method, entries) for method in plan.choice.declarations.methods.values()]
     return "\n".join(parts)
 
 
@@ -50,8 +50,8 @@ def _link(name: str) -> str:
 
 
 def _files(plan: Plan, experiment: str) -> str:
-    folder = f"{plan.results}/report/"
-    return ", ".join(f"`{path.removeprefix(folder)}`" for path in plan.report(experiment))
+    folder = f"{plan.files.results}/report/"
+    return ", ".join(f"`{path.removeprefix(folder)}`" for path in plan.files.report(experiment))
 
 
 def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
             entry["title"],
             ", ".join(entry["domains"]),
             f"`{name}`",
-            "yes" if name in plan.headline else "",
+            "yes" if name in plan.choice.headline else "",
             _files(plan, name),
         ]
         for name, entry in entries.items()
@@ -72,7 +72,7 @@ def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
 def _experiment(plan: Plan, name: str, entry: Mapping[str, Any]) -> str:
     rows = [
         [_link(method.name), method.label, _origin(method), _loss(method), _budget(method), _others(method)]
-        for method in map(plan.declarations.method, entry["methods"])
+        for method in map(plan.choice.declarations.method, entry["methods"])
     ]
     text = f"`snakemake --cores 2 {name}` writes {_files(plan, name)}. Domains: {', '.join(entry['domains'])}.\n\n"
     return text + _table(["method", "label", "starts from", "loss", "length", "further"], rows)
@@ -144,9 +144,9 @@ def _text(value: Any) -> str:
 def _domains(plan: Plan) -> str:
     """Policies and expert data by role: the paper's, and this scale's."""
     rows = []
-    for name, sizes in plan.scale.domains.items():
-        domain = plan.declarations.domains[name]
-        splits = plan.splits(name)
+    for name, sizes in plan.choice.scale.domains.items():
+        domain = plan.choice.declarations.domains[name]
+        splits = plan.choice.splits(name)
         for role, policy in domain.policies.items():
             rows.append([name, f"policy `{role}`", policy, sizes.policies[role]])
         rows.append(
@@ -157,7 +157,7 @@ def _domains(plan: Plan) -> str:
             size = "one to every RL prompt" if expert.rows == "rl" else f"{expert.rows} rows"
             rows.append([name, f"expert data `{role}`", f"{expert.source}, {size}", f"`{file}`, {splits[file]} rows"])
         rows.append([name, "RL steps", str(domain.rl_steps), f"divided by {sizes.steps_divisor:g}"])
-    return _table(["domain", "what", "paper", f"scale `{plan.scale.name}`"], rows)
+    return _table(["domain", "what", "paper", f"scale `{plan.choice.scale.name}`"], rows)
 
 
 def _method(plan: Plan, method: Method, entries: Mapping[str, Any]) -> str:
@@ -168,9 +168,11 @@ def _method(plan: Plan, method: Method, entries: Mapping[str, Any]) -> str:
     lines += [f"- target `{method.name}`, role {method.role}" + (f"; in {used}" if used else "")]
     values = [part for part in (_loss(method), _budget(method), _others(method)) if part not in ("–", "")]
     lines += [f"- {'; '.join([f'starts from {_origin(method)}' if not method.select else _origin(method), *values])}"]
-    for domain in plan.declarations.method_domains(method.name):
-        runs = plan.declarations.runs(method.name) if domain in plan.scale.domains else {}
-        configs = [resolve_run(plan.declarations, plan.scale, run, domain, plan.seeds[0]) for run in runs]
+    for domain in plan.choice.declarations.method_domains(method.name):
+        runs = plan.choice.declarations.runs(method.name) if domain in plan.choice.scale.domains else {}
+        configs = [
+            resolve_run(plan.choice.declarations, plan.choice.scale, run, domain, plan.choice.seeds[0]) for run in runs
+        ]
         if configs:
             rates = " or ".join(f"{config.learning_rate:g}" for config in configs)
             lines += [f"- `{SCALE}`, {domain}: {_resolved(configs[0])}; learning rate {rates}"]

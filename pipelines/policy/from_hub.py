@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.plan.origins import Model, load_models
+from pipelines.policy.models import Model, load_models
 from reference_impl.config import choose
 from reference_impl.files import file_hash, replace_folder, write_json
 from reference_impl.hub import download

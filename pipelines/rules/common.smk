@@ -12,7 +12,7 @@ try:
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
-RESULTS = PLAN.results
+RESULTS = PLAN.files.results
 LOGS = f"{RESULTS}/logs"
 RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
 SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
@@ -33,10 +33,10 @@ def stored_samples(wildcards):
 
 
 wildcard_constraints:
-    domain="|".join(PLAN.scale.domains),
-    method="|".join(PLAN.declarations.methods),
-    task="|".join(task for domain in PLAN.scale.domains.values() for task in domain.tasks),
-    run="|".join(PLAN.training_runs),
-    selection="|".join(PLAN.selections),
-    grid="|".join({PLAN.declarations.method(name).select["from"] for name in PLAN.selections}) or "none",
+    domain="|".join(PLAN.choice.scale.domains),
+    method="|".join(PLAN.choice.declarations.methods),
+    task="|".join(task for domain in PLAN.choice.scale.domains.values() for task in domain.tasks),
+    run="|".join(PLAN.choice.training_runs),
+    selection="|".join(PLAN.choice.selections),
+    grid="|".join(set(PLAN.choice.selections.values())) or "none",
     seed="[0-9]+",

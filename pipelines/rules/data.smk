@@ -5,8 +5,8 @@
 
 rule candidates:
     input:
-        lambda wildcards: PLAN.benchmark_files(PLAN.scale.domains[wildcards.domain].tasks),
-        policy=lambda wildcards: PLAN.whole(PLAN.policy(wildcards.domain, "main")),
+        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        policy=lambda wildcards: PLAN.files.complete_marker(PLAN.files.policy(wildcards.domain, "main")),
     output:
         f"{RESULTS}/data/{{domain}}/candidates.jsonl",
         f"{RESULTS}/data/{{domain}}/quarantine.jsonl",
@@ -22,10 +22,10 @@ rule candidates:
         mem_mb=8000,
         runtime=480,
     params:
-        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
-        scale=PLAN.scale.name,
-        settings=lambda wildcards: PLAN.candidates_hash(wildcards.domain),
-        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
+        module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
+        scale=PLAN.choice.scale.name,
+        settings=lambda wildcards: PLAN.hashes.candidates(wildcards.domain),
+        options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
         "Data: rows of {params.module} that no filter leaves out"
@@ -36,7 +36,7 @@ rule candidates:
 
 rule data:
     input:
-        lambda wildcards: PLAN.data_sources(wildcards.domain),
+        lambda wildcards: PLAN.files.data_sources(wildcards.domain),
     output:
         f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
     log:
@@ -53,10 +53,10 @@ rule data:
         mem_mb=4000,
         runtime=480,
     params:
-        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
-        scale=PLAN.scale.name,
-        settings=lambda wildcards: PLAN.split_hash(wildcards.domain, f"{wildcards.split}.jsonl"),
-        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
+        module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
+        scale=PLAN.choice.scale.name,
+        settings=lambda wildcards: PLAN.hashes.split(wildcards.domain, f"{wildcards.split}.jsonl"),
+        options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
         "Data: {wildcards.split} of the {wildcards.domain} domain"
@@ -67,8 +67,8 @@ rule data:
 
 rule manifest:
     input:
-        lambda wildcards: PLAN.data_sources(wildcards.domain),
-        lambda wildcards: PLAN.data_files(wildcards.domain),
+        lambda wildcards: PLAN.files.data_sources(wildcards.domain),
+        lambda wildcards: PLAN.files.data(wildcards.domain),
     output:
         f"{RESULTS}/data/{{domain}}/manifest.json",
     log:
@@ -82,9 +82,9 @@ rule manifest:
         mem_mb=8000,
         runtime=60,
     params:
-        module=lambda wildcards: PLAN.scale.domains[wildcards.domain].data,
-        scale=PLAN.scale.name,
-        options=lambda wildcards, input: PLAN.data_options(wildcards.domain),
+        module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
+        scale=PLAN.choice.scale.name,
+        options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
         "Data: check and describe the {wildcards.domain} domain"
@@ -95,7 +95,7 @@ rule manifest:
 
 rule benchmarks:
     output:
-        directory(PLAN.benchmarks),
+        directory(PLAN.files.benchmarks),
     log:
         f"{LOGS}/data/benchmarks.log",
     priority: 30
@@ -107,7 +107,7 @@ rule benchmarks:
         mem_mb=500,
         runtime=30,
     params:
-        settings=PLAN.worlds_hash(),
+        settings=PLAN.hashes.worlds(),
     message:
         "Data: evaluation sets, each from its own seed and disjoint from the training data"
     shell:
@@ -117,7 +117,7 @@ rule benchmarks:
 # The paper's own benchmarks, one at a time: from the hub at the task's pinned revision, or the user's file.
 rule fetch:
     output:
-        f"{PLAN.benchmarks}/{{task}}.jsonl",
+        f"{PLAN.files.benchmarks}/{{task}}.jsonl",
     log:
         f"{LOGS}/data/{{task}}.log",
     priority: 30
@@ -129,8 +129,8 @@ rule fetch:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=lambda wildcards: PLAN.benchmark_hash(wildcards.task),
-        data=lambda wildcards: PLAN.fetch_options(wildcards.task),
+        settings=lambda wildcards: PLAN.hashes.benchmark(wildcards.task),
+        data=lambda wildcards: PLAN.options.fetch(wildcards.task),
         out=subpath(output[0], parent=True),
     message:
         "Data: the questions of {wildcards.task}"
@@ -140,4 +140,4 @@ rule fetch:
 
 use rule fetch as fetch_folder with:
     output:
-        directory(f"{PLAN.benchmarks}/{{task}}"),
+        directory(f"{PLAN.files.benchmarks}/{{task}}"),

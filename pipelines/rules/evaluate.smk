@@ -3,29 +3,29 @@
 
 rule generate:
     input:
-        lambda wildcards: PLAN.benchmark_files(PLAN.scale.domains[wildcards.domain].tasks),
-        checkpoint=lambda wildcards: PLAN.whole(PLAN.checkpoint(**wildcards)),
+        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        checkpoint=lambda wildcards: PLAN.files.complete_marker(PLAN.files.checkpoint(**wildcards)),
     output:
         directory(EVALUATION),
     log:
         f"{LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
-    priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
+    priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
-    threads: PLAN.resources("generate")["threads"]
+    threads: PLAN.options.resources("generate")["threads"]
     resources:
-        gpu=PLAN.resources("generate")["gpu"],
-        mem_mb=PLAN.resources("generate")["mem_mb"],
-        runtime=PLAN.resources("generate")["runtime"],
+        gpu=PLAN.options.resources("generate")["gpu"],
+        mem_mb=PLAN.options.resources("generate")["mem_mb"],
+        runtime=PLAN.options.resources("generate")["runtime"],
     params:
         # What the scale says, not what Snakemake may have clipped it to.
-        gpu=PLAN.resources("generate")["gpu"],
-        launcher=PLAN.launcher("generate"),
-        benchmarks=PLAN.benchmarks,
-        scale=PLAN.scale.name,
-        checkpoint=lambda wildcards: PLAN.checkpoint(**wildcards),
-        settings=lambda wildcards: PLAN.tasks_hash(wildcards.domain),
-        data=lambda wildcards: PLAN.question_options(wildcards.domain),
+        gpu=PLAN.options.resources("generate")["gpu"],
+        launcher=PLAN.options.launcher("generate"),
+        benchmarks=PLAN.files.benchmarks,
+        scale=PLAN.choice.scale.name,
+        checkpoint=lambda wildcards: PLAN.files.checkpoint(**wildcards),
+        settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain),
+        data=lambda wildcards: PLAN.options.questions(wildcards.domain),
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"
     shell:
@@ -41,7 +41,7 @@ rule score:
         f"{RESULTS}/scores/{{domain}}/{{method}}/seed{{seed}}.parquet",
     log:
         f"{LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
-    priority: lambda wildcards: PLAN.urgency(wildcards.domain, wildcards.method)
+    priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
         "../../environment.yml"
     # 12,032 answers of 40,000 characters, as the longest of the paper are, took 1.1 GB.
@@ -61,7 +61,7 @@ rule score:
 # So a call that both samples and grades again may grade the samples from before it; the next call grades the new ones.
 rule grade_again:
     input:
-        lambda wildcards: PLAN.benchmark_files([wildcards.task]),
+        lambda wildcards: PLAN.files.benchmark_sources([wildcards.task]),
         samples=stored_samples,
     output:
         verdicts=f"{REGRADED}.jsonl",
@@ -76,9 +76,9 @@ rule grade_again:
         mem_mb=8000,
         runtime=240,
     params:
-        settings=lambda wildcards: PLAN.task_hash(wildcards.domain, wildcards.task),
-        data=lambda wildcards: PLAN.questions(wildcards.task),
-        judge=lambda wildcards: PLAN.judge_options(wildcards.domain, wildcards.task),
+        settings=lambda wildcards: PLAN.hashes.task(wildcards.domain, wildcards.task),
+        data=lambda wildcards: PLAN.files.questions(wildcards.task),
+        judge=lambda wildcards: PLAN.options.judge(wildcards.domain, wildcards.task),
     message:
         "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:

@@ -9,7 +9,7 @@ POLICY_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
-SANDBOX_POLICIES = [name for name in PLAN.policies if name not in PLAN.hub_policies]
+SANDBOX_POLICIES = [name for name in PLAN.choice.policies if name not in PLAN.choice.hub_policies]
 
 
 rule policy:
@@ -45,7 +45,7 @@ rule hub_policy:
     log:
         f"{LOGS}/policy/{{policy}}.log",
     wildcard_constraints:
-        policy="|".join(PLAN.hub_policies) or "none",
+        policy="|".join(PLAN.choice.hub_policies) or "none",
     priority: 30
     conda:
         "../../environment.yml"
@@ -55,8 +55,8 @@ rule hub_policy:
         mem_mb=4000,
         runtime=480,
     params:
-        settings=lambda wildcards: PLAN.policy_hash(wildcards.policy),
-        source=lambda wildcards: PLAN.policy_options(wildcards.policy),
+        settings=lambda wildcards: PLAN.hashes.policy(wildcards.policy),
+        source=lambda wildcards: PLAN.options.policy(wildcards.policy),
         out=subpath(output[0], parent=True),
     message:
         "Policy: bring {wildcards.policy}"

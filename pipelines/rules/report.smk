@@ -5,14 +5,14 @@ PUBLISHED = sorted(str(path) for path in Path("reports/published").glob("*.*"))
 rule table:
     input:
         PUBLISHED,
-        made=lambda wildcards: PLAN.ingredients(wildcards.table),
+        made=lambda wildcards: PLAN.files.report_sources(wildcards.table),
     output:
         multiext(f"{RESULTS}/report/tables/{{table}}", ".csv", ".md", ".tex"),
     log:
         f"{LOGS}/report/{{table}}.log",
     wildcard_constraints:
-        table="|".join(PLAN.experiments("table")),
-    priority: lambda wildcards: 10 if wildcards.table in PLAN.headline else 0
+        table="|".join(PLAN.choice.experiments("table")),
+    priority: lambda wildcards: 10 if wildcards.table in PLAN.choice.headline else 0
     conda:
         "../../environment.yml"
     threads: 1
@@ -21,10 +21,10 @@ rule table:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.scale.name,
+        scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
-        seeds=list(PLAN.seeds),
-        settings=lambda wildcards: PLAN.experiment_hash(wildcards.table),
+        seeds=list(PLAN.choice.seeds),
+        settings=lambda wildcards: PLAN.hashes.experiment(wildcards.table),
         out=subpath(output[0], parent=True),
     message:
         "Report: {wildcards.table}"
@@ -35,14 +35,14 @@ rule table:
 
 rule figure:
     input:
-        lambda wildcards: PLAN.ingredients(wildcards.figure),
+        lambda wildcards: PLAN.files.report_sources(wildcards.figure),
     output:
         multiext(f"{RESULTS}/report/figures/{{figure}}", ".png", ".svg", ".json"),
     log:
         f"{LOGS}/report/{{figure}}.log",
     wildcard_constraints:
-        figure="|".join(PLAN.experiments("figure")),
-    priority: lambda wildcards: 10 if wildcards.figure in PLAN.headline else 0
+        figure="|".join(PLAN.choice.experiments("figure")),
+    priority: lambda wildcards: 10 if wildcards.figure in PLAN.choice.headline else 0
     conda:
         "../../environment.yml"
     threads: 1
@@ -51,10 +51,10 @@ rule figure:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.scale.name,
+        scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
-        seeds=list(PLAN.seeds),
-        settings=lambda wildcards: PLAN.experiment_hash(wildcards.figure),
+        seeds=list(PLAN.choice.seeds),
+        settings=lambda wildcards: PLAN.hashes.experiment(wildcards.figure),
         out=subpath(output[0], parent=True),
     message:
         "Report: {wildcards.figure}"
@@ -65,14 +65,14 @@ rule figure:
 
 rule case_page:
     input:
-        lambda wildcards: PLAN.ingredients(wildcards.case_page),
+        lambda wildcards: PLAN.files.report_sources(wildcards.case_page),
     output:
         html=f"{RESULTS}/report/{{case_page}}.html",
         csv=f"{RESULTS}/report/{{case_page}}.csv",
     log:
         f"{LOGS}/report/{{case_page}}.log",
     wildcard_constraints:
-        case_page="|".join(PLAN.experiments("page")) or "none",
+        case_page="|".join(PLAN.choice.experiments("page")) or "none",
     conda:
         "../../environment.yml"
     threads: 1
@@ -81,10 +81,10 @@ rule case_page:
         mem_mb=4000,
         runtime=30,
     params:
-        scale=PLAN.scale.name,
+        scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
-        seeds=list(PLAN.seeds),
-        settings=lambda wildcards: PLAN.experiment_hash(wildcards.case_page),
+        seeds=list(PLAN.choice.seeds),
+        settings=lambda wildcards: PLAN.hashes.experiment(wildcards.case_page),
     message:
         "Report: {wildcards.case_page}"
     shell:
@@ -98,7 +98,7 @@ rule site:
         "reports/claims.yaml",
         "reports/readings.yaml",
         "docs/fidelity.md",
-        made=lambda wildcards: PLAN.page(wildcards.page),
+        made=lambda wildcards: PLAN.files.page_sources(wildcards.page),
     output:
         f"{RESULTS}/report/{{page}}.html",
     log:
@@ -115,9 +115,9 @@ rule site:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.scale.name,
+        scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
-        seeds=list(PLAN.seeds),
+        seeds=list(PLAN.choice.seeds),
         shown=lambda wildcards: PAGES[wildcards.page],
     message:
         "Report: the page of {params.shown}, beside the paper's printed values"

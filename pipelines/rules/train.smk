@@ -7,28 +7,28 @@
 
 rule train:
     input:
-        start=lambda wildcards: PLAN.whole(PLAN.start(**wildcards)),
-        data=lambda wildcards: PLAN.run_data(wildcards.domain, wildcards.run),
+        start=lambda wildcards: PLAN.files.complete_marker(PLAN.files.initial_checkpoint(**wildcards)),
+        data=lambda wildcards: PLAN.files.run_data(wildcards.domain, wildcards.run),
     output:
         f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
     # Before evaluations: runs are long and start from one another, evaluations fill the gaps. The headline first.
-    priority: lambda wildcards: 1 + PLAN.urgency(wildcards.domain, wildcards.run)
+    priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
-    threads: PLAN.resources("train")["threads"]
+    threads: PLAN.options.resources("train")["threads"]
     resources:
-        gpu=PLAN.resources("train")["gpu"],
-        mem_mb=PLAN.resources("train")["mem_mb"],
-        runtime=PLAN.resources("train")["runtime"],
+        gpu=PLAN.options.resources("train")["gpu"],
+        mem_mb=PLAN.options.resources("train")["mem_mb"],
+        runtime=PLAN.options.resources("train")["runtime"],
     params:
         # What the scale says, not what Snakemake may have clipped it to.
-        gpu=PLAN.resources("train")["gpu"],
-        launcher=PLAN.launcher("train"),
-        scale=PLAN.scale.name,
-        config_hash=lambda wildcards: PLAN.run_hash(**wildcards),
-        start=lambda wildcards: PLAN.start(**wildcards),
+        gpu=PLAN.options.resources("train")["gpu"],
+        launcher=PLAN.options.launcher("train"),
+        scale=PLAN.choice.scale.name,
+        config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
+        start=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
         data=lambda wildcards, input: Path(input.data[0]).parent,
         out=subpath(output[0], parent=True),
     message:
@@ -42,12 +42,12 @@ rule train:
 
 rule select:
     input:
-        lambda wildcards: PLAN.candidates(**wildcards),
+        lambda wildcards: PLAN.files.selection_candidates(**wildcards),
     output:
         f"{SELECTION}/run.json",
     log:
         f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
-    priority: lambda wildcards: 1 + PLAN.urgency(wildcards.domain, wildcards.selection)
+    priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.selection)
     conda:
         "../../environment.yml"
     threads: 1
@@ -56,8 +56,8 @@ rule select:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.scale.name,
-        settings=lambda wildcards: PLAN.selection_hash(wildcards.selection),
+        scale=PLAN.choice.scale.name,
+        settings=lambda wildcards: PLAN.hashes.selection(wildcards.selection),
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
         out=subpath(output[0], parent=True),
     message:
@@ -70,7 +70,7 @@ rule select:
 # Only where the scale keeps `selected` checkpoints: every selection from the grid has copied its own by then.
 rule prune:
     input:
-        lambda wildcards: PLAN.choices(**wildcards),
+        lambda wildcards: PLAN.files.selections_from(**wildcards),
     output:
         f"{RESULTS}/pruned/{{domain}}/{{grid}}/seed{{seed}}.json",
     log:
@@ -83,7 +83,7 @@ rule prune:
         mem_mb=500,
         runtime=30,
     params:
-        runs=lambda wildcards: PLAN.grid_folders(**wildcards),
+        runs=lambda wildcards: PLAN.files.grid_folders(**wildcards),
         selections=lambda wildcards, input: [str(Path(record).parent) for record in input],
     message:
         "Prune: checkpoints of {wildcards.grid} on {wildcards.domain}, seed {wildcards.seed}, that nothing needs"

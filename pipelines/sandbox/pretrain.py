@@ -27,9 +27,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from pipelines.sandbox.policies import POLICIES_FILE, config_hash, load_policy_config, load_world
+from pipelines.sandbox.policies import Phase, Shape, config_hash, load_policy, load_world
 from pipelines.sandbox.tokenizer import build_tokenizer
-from reference_impl.config import choose
 from reference_impl.files import file_hash, write_json
 from reference_impl.strategy.models import logits_and_router_loss
 from reference_impl.text.prompts import render
@@ -62,12 +61,12 @@ def encode(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], response: st
     return prompt_ids + response_ids + [tokenizer.eos_token_id], len(prompt_ids)
 
 
-def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: dict[str, Any], seed: str) -> Any:
+def batches(world: ModuleType, tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: str) -> Any:
     """Endless batches (ids_BT, labels_BT); labels cover the response only."""
     rng = random.Random(seed)
-    size = phase["batch_size"]
+    size = phase.batch_size
     while True:
-        pool = [encode(tokenizer, *world.pretraining_example(rng, phase["data"])) for _ in range(size * POOL_BATCHES)]
+        pool = [encode(tokenizer, *world.pretraining_example(rng, phase.data)) for _ in range(size * POOL_BATCHES)]
         pool.sort(key=lambda item: len(item[0]))
         chunks = [pool[i : i + size] for i in range(0, len(pool), size)]
         rng.shuffle(chunks)
@@ -104,16 +103,16 @@ def accumulate_gradients(model: PreTrainedModel, ids_BT: torch.Tensor, labels_BT
     return total / denominator.item()
 
 
-def run_phase(model: PreTrainedModel, stream: Any, phase: dict[str, Any], warmup: int) -> float:
+def run_phase(model: PreTrainedModel, stream: Any, phase: Phase, warmup: int) -> float:
     """Train one phase with AdamW, linear warm-up and cosine decay to a tenth; returns the last 50 steps' mean loss."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=phase["learning_rate"], betas=(0.9, 0.98), weight_decay=0.01)
-    steps = phase["steps"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    steps = phase.steps
     losses: list[float] = []
     started = time.monotonic()
     for step in range(steps):
         scale = min(1.0, (step + 1) / warmup) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
-            group["lr"] = phase["learning_rate"] * scale
+            group["lr"] = phase.learning_rate * scale
         ids_BT, labels_BT = next(stream)
         optimizer.zero_grad(set_to_none=True)
         loss = accumulate_gradients(model, ids_BT, labels_BT)
@@ -123,71 +122,67 @@ def run_phase(model: PreTrainedModel, stream: Any, phase: dict[str, Any], warmup
         if (step + 1) % 100 == 0:
             left = (time.monotonic() - started) / (step + 1) * (steps - step - 1)
             mean = sum(losses[-100:]) / 100
-            print(
-                f"{phase['name']} {step + 1}/{steps}  loss {mean:.4f}  {left:.0f} s left", file=sys.stderr, flush=True
-            )
+            print(f"{phase.name} {step + 1}/{steps}  loss {mean:.4f}  {left:.0f} s left", file=sys.stderr, flush=True)
     return sum(losses[-50:]) / len(losses[-50:])
 
 
-def qwen2(shape: dict[str, Any], common: dict[str, Any]) -> PreTrainedModel:
+def qwen2(shape: Shape, common: dict[str, Any]) -> PreTrainedModel:
     """The dense architecture of the paper's Qwen2.5 policies."""
     return Qwen2ForCausalLM(Qwen2Config(**common))
 
 
-def phimoe(shape: dict[str, Any], common: dict[str, Any]) -> PreTrainedModel:
+def phimoe(shape: Shape, common: dict[str, Any]) -> PreTrainedModel:
     """The mixture of experts of Phi-mini-MoE-instruct (Table 9), with its router loss switched on."""
     return PhimoeForCausalLM(
         PhimoeConfig(
             **common,
-            num_local_experts=shape["experts"],
-            num_experts_per_tok=shape["experts_per_token"],
+            num_local_experts=shape.experts,
+            num_experts_per_tok=shape.experts_per_token,
             output_router_logits=True,
         )
     )
 
 
-ARCHITECTURES: dict[str, Callable[[dict[str, Any], dict[str, Any]], PreTrainedModel]] = {
+ARCHITECTURES: dict[str, Callable[[Shape, dict[str, Any]], PreTrainedModel]] = {
     "qwen2": qwen2,
     "phimoe": phimoe,
 }
 
 
-def build_model(config: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A randomly initialised model of the declared architecture (``qwen2`` if none is named) and size."""
-    shape = config["model"]
+def build_model(architecture: str, shape: Shape, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A randomly initialised model of a declared architecture and size."""
     common = {
         "vocab_size": len(tokenizer),
-        "hidden_size": shape["hidden_size"],
-        "intermediate_size": shape["intermediate_size"],
-        "num_hidden_layers": shape["layers"],
-        "num_attention_heads": shape["heads"],
-        "num_key_value_heads": shape["heads"],
+        "hidden_size": shape.hidden_size,
+        "intermediate_size": shape.intermediate_size,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
         "max_position_embeddings": 1024,
         "tie_word_embeddings": True,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    name = choose("architecture", config.get("architecture", "qwen2"), ARCHITECTURES, str(POLICIES_FILE))
-    return ARCHITECTURES[name](shape, common)
+    return ARCHITECTURES[architecture](shape, common)
 
 
 def pretrain(name: str, out: Path) -> None:
     """Train policy ``name`` and write it to ``out``."""
-    config = load_policy_config(name)
+    policy = load_policy(name)
     torch.set_num_threads(1)
-    torch.manual_seed(config["seed"])
-    world = load_world(config["world"])
-    tokenizer = train_tokenizer(world, config["vocab_size"])
-    model = build_model(config, tokenizer)
+    torch.manual_seed(policy.seed)
+    world = load_world(policy.world)
+    tokenizer = train_tokenizer(world, policy.vocab_size)
+    model = build_model(policy.architecture, policy.model, tokenizer)
     losses = {}
-    for phase in config["phases"]:
-        stream = batches(world, tokenizer, phase, f"{config['seed']}/{phase['name']}")
-        losses[phase["name"]] = run_phase(model, stream, phase, warmup=min(100, phase["steps"] // 5 + 1))
+    for phase in policy.phases:
+        stream = batches(world, tokenizer, phase, f"{policy.seed}/{phase.name}")
+        losses[phase.name] = run_phase(model, stream, phase, warmup=min(100, phase.steps // 5 + 1))
     save(model.half(), tokenizer, out)
     manifest = {
         "policy": name,
-        "config": config,
+        "config": policy.declared(),
         "config_hash": config_hash(name),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "final_loss": losses,

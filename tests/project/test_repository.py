@@ -251,7 +251,7 @@ def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
 
 def test_commands_in_the_documents_exist() -> None:
     makefile = (REPO / "Makefile").read_text(encoding="utf-8")
-    targets = {"headline", "retrain_policies", "my_method", *load_plan({"scale": "mini"}).targets()}
+    targets = {"headline", "retrain_policies", "my_method", *load_plan({"scale": "mini"}).files.targets()}
     for path in documents():
         text = (REPO / path).read_text(encoding="utf-8")
         for target in re.findall(r"^make ([a-z]+)", text, flags=re.MULTILINE):

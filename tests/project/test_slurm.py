@@ -98,8 +98,11 @@ def ready_to_train(folder: Path) -> tuple[Path, dict[str, str]]:
     on which every job fails.
     """
     project, plan = copy_project(folder / "project"), load_plan({"scale": "paper"})
-    made = [plan.whole(plan.start("math", "grpo", 0)), *plan.run_data("math", "grpo")]
-    for path in made + plan.benchmark_files(plan.scale.domains["math"].tasks):
+    made = [
+        plan.files.complete_marker(plan.files.initial_checkpoint("math", "grpo", 0)),
+        *plan.files.run_data("math", "grpo"),
+    ]
+    for path in made + plan.files.benchmark_sources(plan.choice.scale.domains["math"].tasks):
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).touch()
     return project, fake_cluster(folder / "slurm", run="false")
@@ -111,13 +114,13 @@ def test_what_the_paper_asks_of_a_cluster(tmp_path: Path) -> None:
     """Jobs fail here, and are submitted before that."""
     project, cluster = ready_to_train(tmp_path)
     plan = load_plan({"scale": "paper"})
-    train, generate = plan.records("grpo", ("math",))[0], plan.evaluations("original", ("math",))[0]
+    train, generate = plan.files.records("grpo", ("math",))[0], plan.files.evaluations("original", ("math",))[0]
     rules = ["--allowed-rules", "train", "generate"]
     result = submit(project, cluster, *rules, "--config", "scale=paper", "--", train, generate)
     options = submitted(tmp_path / "slurm")
     assert set(options) == {"train", "generate"}, result.stderr
     for kind in ("train", "generate"):
-        words, asked = options[kind], plan.resources(kind)
+        words, asked = options[kind], plan.options.resources(kind)
         assert f"-p GPU_PARTITION -t {asked['runtime']} --mem {asked['mem_mb']} --nodes=1" in words
         assert f"--cpus-per-task={asked['threads']}" in words and f"--gpus={asked['gpu']}" in words
         assert "ntasks-per-gpu" not in words
@@ -137,7 +140,7 @@ def test_a_run_on_two_machines_asks_for_both(tmp_path: Path) -> None:
     settings = yaml.safe_load(profile.read_text(encoding="utf-8"))
     settings["set-resources"]["train"] = yaml.safe_load(line[1])
     profile.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    target = load_plan({"scale": "paper"}).records("grpo", ("math",))[0]
+    target = load_plan({"scale": "paper"}).files.records("grpo", ("math",))[0]
     result = submit(project, cluster, "--allowed-rules", "train", "--config", "scale=paper", "--", target)
     options = submitted(tmp_path / "slurm")["train"]
     assert "--nodes=2 --ntasks=2 --cpus-per-task=32" in options and "--gpus=16" in options, result.stderr

@@ -130,7 +130,7 @@ def moe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """A random mixture of experts that asks for a router loss, or does not."""
     torch.manual_seed(0)
     tokenizer = train_tokenizer(math_world, 400)
-    model = build_model({"architecture": "phimoe", "model": SHAPE}, tokenizer)
+    model = build_model("phimoe", SHAPE, tokenizer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "router" in name:
@@ -187,7 +187,7 @@ def test_router_loss_alone_moves_the_routers(
     (record,) = read_jsonl(tmp_path / "metrics.jsonl")
     assert record["zero_variance_share"] == 1 and (record["grad_norm"] > 0) is asked
     routers = [name for name in before if "router" in name]
-    assert len(routers) == SHAPE["layers"]
+    assert len(routers) == SHAPE.layers
     moved = [not torch.equal(trainer.strategy.weights()[name], before[name]) for name in routers]
     assert moved == [asked] * len(routers)
 

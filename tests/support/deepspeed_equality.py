@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from pipelines.sandbox import math_world
+from pipelines.sandbox.policies import Shape
 from pipelines.sandbox.pretrain import build_model, save, train_tokenizer
 from reference_impl.run.metrics import Record
 from tests.support.checkout import REPO
 from tests.support.deepspeed_worker import BUDGETS, KINDS, case_config, trainer_of, trajectory
 
 STAGES = range(4)
-SHAPE = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}
+SHAPE = Shape(hidden_size=32, layers=2, heads=2, intermediate_size=64)
 
 
 def launch(policy: Path, folder: Path, *parts: str) -> None:
@@ -79,7 +80,7 @@ def main() -> None:
         policy = folder / "policy"
         policy.mkdir()
         tokenizer = train_tokenizer(math_world, 400)
-        save(build_model({"model": SHAPE}, tokenizer), tokenizer, policy)
+        save(build_model("qwen2", SHAPE, tokenizer), tokenizer, policy)
         launch(policy, folder, "equality")
         references = {kind: reference(policy, folder / "torch", kind) for kind in KINDS}
         print(table(found(folder, "equality"), references))

@@ -17,6 +17,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from pipelines.sandbox.policies import Shape
 from pipelines.sandbox.pretrain import build_model, save
 from reference_impl import train
 from reference_impl.config import RunConfig, StrategyChoice
@@ -180,8 +181,8 @@ def write_mixture(policy: Path, folder: Path) -> None:
     """A random mixture of four experts that knows the tokens of ``policy``; its output embedding is its own."""
     torch.manual_seed(0)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(policy)
-    shape = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 48, "experts": 4, "experts_per_token": 2}
-    model = build_model({"architecture": "phimoe", "model": shape}, tokenizer)
+    shape = Shape(hidden_size=32, layers=2, heads=2, intermediate_size=48, experts=4, experts_per_token=2)
+    model = build_model("phimoe", shape, tokenizer)
     model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 0.01)
     save(model, tokenizer, folder)

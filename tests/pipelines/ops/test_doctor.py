@@ -15,6 +15,7 @@ from pipelines.ops.cost import load_assumptions
 from pipelines.ops.doctor import ROOT, Finding, examine, read_pins
 from pipelines.ops.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
+from tests.support.plans import with_domain, with_scale
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
 EIGHT = Torch("2.13.0", "13.0", "2.29.7", (("H100", 85.0),) * 8)
@@ -158,10 +159,10 @@ def test_the_hub_is_asked_for_the_training_data_that_is_not_the_users(paper: Pla
     assert found["hub, ScaleAI/RaR-Medicine (rar)"].level == "OK"
 
 
-def test_a_stage_that_cannot_be_imported_is_no_crash(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_cannot_be_imported_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pipelines.data.openr1_math", None)
-    finding = findings(paper)["hub"]
-    assert finding.level == "WARN" and "openr1_math" in finding.found and "environment.yml" in finding.advice
+    with pytest.raises(SystemExit, match=r"error: .*openr1_math.*environment\.yml"):
+        doctor.main(["--scale", "paper"], machine())
 
 
 def test_a_hub_that_cannot_be_reached_is_asked_once(paper: Plan) -> None:
@@ -199,12 +200,12 @@ def test_the_token_is_where_the_hubs_client_looks_for_it(tmp_path: Path) -> None
 
 
 def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan) -> None:
-    scale = dataclasses.replace(
-        paper.scale,
+    dedicated = with_scale(
+        paper,
         engine_options={"placement": "dedicated", "tensor_parallel_size": 2},
-        strategy=dataclasses.replace(paper.scale.strategy, processes=4),
+        strategy=dataclasses.replace(paper.choice.scale.strategy, processes=4),
     )
-    found = findings(dataclasses.replace(paper, scale=scale), free_gb=lambda path: 4.0)
+    found = findings(dedicated, free_gb=lambda path: 4.0)
     # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 8 GPUs; 4 · 2.2 GB at once.
     assert found["placement"].level == "FAIL" and "need 12 GPUs" in found["placement"].found
     assert found["shared memory"].level == "FAIL" and "4.0 GB free, 8.8 needed" in found["shared memory"].found
@@ -212,14 +213,12 @@ def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan)
 
 def test_a_run_on_several_machines_is_no_mistake(paper: Plan) -> None:
     """The recipe of docs/cluster.md: 16 processes, of which each of two machines has 8."""
-    strategy = dataclasses.replace(paper.scale.strategy, processes=16)
+    strategy = dataclasses.replace(paper.choice.scale.strategy, processes=16)
     launcher = {"train": "bash profiles/slurm/torchrun_nodes.sh {processes} -m --"}
-    scale = dataclasses.replace(paper.scale, strategy=strategy, launcher=launcher)
-    finding = findings(dataclasses.replace(paper, scale=scale))["placement"]
+    finding = findings(with_scale(paper, strategy=strategy, launcher=launcher))["placement"]
     assert finding.level == "WARN" and "need 16 GPUs, resources.train.gpu is 8" in finding.found
     assert "several machines, of which each has 8" in finding.advice
-    one_machine = dataclasses.replace(scale, launcher=paper.scale.launcher)
-    assert findings(dataclasses.replace(paper, scale=one_machine))["placement"].level == "FAIL"
+    assert findings(with_scale(paper, strategy=strategy))["placement"].level == "FAIL"
 
 
 def test_without_a_token_the_refusal_says_so(paper: Plan) -> None:
@@ -258,8 +257,7 @@ def test_the_judges_key_never_goes_out_unencrypted(paper: Plan, url: str, sent: 
         asked[url] = token
         return Answer(200)
 
-    judged = dataclasses.replace(paper.scale.domains["medicine"], judge={"kind": "http", "url": url, "model": "m"})
-    plan = dataclasses.replace(paper, scale=dataclasses.replace(paper.scale, domains={"medicine": judged}))
+    plan = with_domain(paper, "medicine", judge={"kind": "http", "url": url, "model": "m"})
     finding = findings(plan, ask=answering)["judge of medicine"]
     assert asked.get(f"{url}/models") == sent and "sk-secret" not in str(finding)
     assert finding.level == ("FAIL" if sent is None else "OK")
@@ -293,12 +291,8 @@ def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("answer", [Answer(200), Answer(401), Answer(404), Answer(None, "TimeoutError")])
 def test_no_secret_is_printed(paper: Plan, answer: Answer) -> None:
-    judged = dataclasses.replace(
-        paper.scale.domains["medicine"],
-        judge={"kind": "http", "url": "https://me:password@host:8443/v1?key=sesame", "model": "m"},
-    )
-    scale = dataclasses.replace(paper.scale, domains={**paper.scale.domains, "medicine": judged})
-    found = findings(dataclasses.replace(paper, scale=scale), ask=lambda url, token: answer)
+    judge = {"kind": "http", "url": "https://me:password@host:8443/v1?key=sesame", "model": "m"}
+    found = findings(with_domain(paper, "medicine", judge=judge), ask=lambda url, token: answer)
     printed = "\n".join(map(str, found.values()))
     assert "https://host:8443/v1" in printed
     for secret in (SECRET, "sk-secret", "password", "sesame"):

@@ -10,6 +10,7 @@ from pipelines.ops import estimate
 from pipelines.ops.cost import (
     VLLM_SHARE,
     Assumptions,
+    MeanTokens,
     Responses,
     activation_bytes,
     kv_bytes,
@@ -29,13 +30,26 @@ from pipelines.ops.estimate import (
     training_gpu_hours,
 )
 from pipelines.plan import Plan, load_plan
-from pipelines.plan.origins import Model, load_models
+from pipelines.policy.models import Model, load_models
 from reference_impl.config import CONFIG_DIR, RunConfig, StrategyChoice, resolve_run
 from reference_impl.rollout.vllm_engine import VllmOptions
 from reference_impl.step.token_logprobs import LOGITS_BUDGET
+from tests.support.plans import with_scale
 
 # Round numbers: 1 billion parameters, 10 layers of 1,000 units, 2 key-value heads of 50.
-MODEL = Model("round", "o/round", 10**9, 1000, 4000, 10, 20, 2, 50, 10_000, 4096)
+MODEL = Model(
+    name="round",
+    repository="o/round",
+    parameters=10**9,
+    hidden_size=1000,
+    intermediate_size=4000,
+    layers=10,
+    heads=20,
+    kv_heads=2,
+    head_dim=50,
+    vocabulary=10_000,
+    context=4096,
+)
 ASSUMED = Assumptions(
     gpu="round",
     memory_gb=80,
@@ -50,7 +64,7 @@ ASSUMED = Assumptions(
     reserved_gb=5,
     logits_at_once=10**7,
     text_bytes=4,
-    tokens={name: {"prompt": 100, "rollout": 400, "expert": 900} for name in ("math", "tool", "medicine")},
+    tokens={name: MeanTokens(prompt=100, rollout=400, expert=900) for name in ("math", "tool", "medicine")},
 )
 
 
@@ -64,7 +78,7 @@ def paper() -> Plan:
 
 
 def run(plan: Plan, name: str, **changes: Any) -> RunConfig:
-    return dataclasses.replace(resolve_run(plan.declarations, plan.scale, name, "math", 0), **changes)
+    return dataclasses.replace(resolve_run(plan.choice.declarations, plan.choice.scale, name, "math", 0), **changes)
 
 
 @pytest.mark.parametrize(("name", "model"), list(load_models().items()))
@@ -86,7 +100,7 @@ def test_operations_of_a_training_step() -> None:
     assert training_flops(MODEL, 1000, 500, False) == 3 * 2.01e9 * 1000
     assert training_flops(MODEL, 1000, 500, True) == 4 * 2.01e9 * 1000
     # A mixture of experts computes with its active parameters only.
-    moe = dataclasses.replace(MODEL, active=10**8)
+    moe = MODEL.model_copy(update={"active": 10**8})
     assert training_flops(moe, 1000, 500, False) == 3 * (2e8 + 1e7) * 1000
 
 
@@ -134,7 +148,7 @@ def test_sampling_reads_all_weights_for_every_token_of_the_longest_response(
 
 
 def test_a_small_model_samples_no_faster_than_its_shortest_pass() -> None:
-    tiny = dataclasses.replace(MODEL, parameters=10**6, kv_heads=0, active=0)
+    tiny = MODEL.model_copy(update={"parameters": 10**6, "kv_heads": 0, "active": 0})
     seconds = sampling_seconds(tiny, ASSUMED, Responses(100, 400, 500), 1, "bf16", 256)
     assert seconds == pytest.approx(500 * 0.0005, rel=1e-4)
 
@@ -145,7 +159,7 @@ def test_hours_of_a_pure_rl_run(paper: Plan) -> None:
     # Update: 24 sequences of 500 tokens: 12,000 · 4 · (2e9 + 1e7) = 9.648e13, on 8 GPUs at 5e14 a second each.
     # Sampling, 3 responses a GPU: 400 passes of 1 ms, 3 · (2.4e-4 + 2e-3) s for tokens. Overhead: 10 s.
     step = 9.648e13 / 8 / 5e14 + 0.4 + 3 * 2.24e-3 + 10
-    # Three looks: 80 responses, 10 a GPU. Start: 100 s. All of it on 8 GPUs.
+    # Three validations: 80 responses, 10 a GPU. Start: 100 s. All of it on 8 GPUs.
     expected = 8 * (20 * step + 3 * (0.4 + 10 * 2.24e-3 + 10) + 100) / 3600
     assert training_gpu_hours(config, MODEL, 8, ASSUMED) == pytest.approx(expected, rel=1e-12)
     # CHORD adds 3 demonstrations, cut to the limit: 3 · 500 tokens more in the update.
@@ -156,27 +170,30 @@ def test_hours_of_a_pure_rl_run(paper: Plan) -> None:
     assert training_gpu_hours(config, MODEL, 16, ASSUMED) == pytest.approx(2 * expected, rel=1e-12)
 
 
-def test_sft_samples_nothing_but_looks_and_luffy_samples_one_less(paper: Plan) -> None:
+def test_sft_samples_nothing_but_to_validate_and_luffy_samples_one_less(paper: Plan) -> None:
     one = StrategyChoice(kind="deepspeed", precision="bf16", activation_checkpointing=True)
     config = run(paper, "sft-lr1e-06", strategy=one, steps=10, validate_every=10, validation_rows=1, sft_batch=2)
-    # 2 · (100 + 900) tokens in sequences of 1,000: forward 2e9 + 2 · 10 · 20 · 50 · 1,000 = 2.02e9. No hand-over.
+    # 2 · (100 + 900) tokens in sequences of 1,000: forward 2e9 + 2 · 10 · 20 · 50 · 1,000 = 2.02e9. No weight sync.
     step = 2000 * 4 * 2.02e9 / 5e14
-    looks = 2 * (5 * 400 * 1e-3 + 2.24e-3 + 10)
-    assert training_gpu_hours(config, MODEL, 1, ASSUMED) == pytest.approx((10 * step + looks + 100) / 3600, rel=1e-12)
+    validations = 2 * (5 * 400 * 1e-3 + 2.24e-3 + 10)
+    expected = (10 * step + validations + 100) / 3600
+    assert training_gpu_hours(config, MODEL, 1, ASSUMED) == pytest.approx(expected, rel=1e-12)
 
     def sampled(name: str) -> float:
         """Responses of a step; a pass takes no time here, and a response 2.4e-4 s."""
-        cheap = dataclasses.replace(ASSUMED, longest_to_mean=0, update_utilisation=1e12, step_overhead_s=0, start_s=0)
+        cheap = ASSUMED.model_copy(
+            update={"longest_to_mean": 0, "update_utilisation": 1e12, "step_overhead_s": 0, "start_s": 0}
+        )
         chosen = run(paper, name, strategy=one, steps=1, validate_every=10, validation_rows=1, rl_prompts=2)
-        return training_gpu_hours(chosen, MODEL, 1, cheap) * 3600 / 2.4e-4 - 1  # one look taken off
+        return training_gpu_hours(chosen, MODEL, 1, cheap) * 3600 / 2.4e-4 - 1  # one validation taken off
 
     assert sampled("grpo") == pytest.approx(16, rel=1e-6)
     assert sampled("luffy") == pytest.approx(14, rel=1e-6)
 
 
 def test_what_a_judge_grades_is_counted(paper: Plan) -> None:
-    config = resolve_run(paper.declarations, paper.scale, "grpo", "medicine", 0)
-    # 200 steps of 96 · 8 responses, and 11 looks at 500 rows.
+    config = resolve_run(paper.choice.declarations, paper.choice.scale, "grpo", "medicine", 0)
+    # 200 steps of 96 · 8 responses, and 11 validations of 500 rows.
     assert graded_responses(config) == 200 * 96 * 8 + 11 * 500 * config.validation_samples
     assert graded_responses(run(paper, "grpo")) == 0
     rows = {row.job: row for row in estimate_scale(paper, "everything", load_assumptions())}
@@ -197,14 +214,10 @@ def test_memory_is_the_higher_of_update_and_sampling(paper: Plan, monkeypatch: p
     row = estimate_run(paper, "math", "grpo", ASSUMED)
     # ZeRO-2 over 8: 2 + 16 / 8 = 4 GB; sampling takes half of 80 GB; 5 reserved.
     assert row.memory_gb == pytest.approx(4 + 40 + 5)
-    row = estimate_run(paper, "math", "grpo", dataclasses.replace(ASSUMED, memory_gb=1))
+    row = estimate_run(paper, "math", "grpo", ASSUMED.model_copy(update={"memory_gb": 1}))
     # Update: 20,480 tokens: 34 · 20,480 · 1,000 + 10 · 2 · 20,480 · 1,000 = 1.10592 GB; logits 4 · 4 · 10^7 = 0.16 GB,
     # the output embedding's gradient (4 + 2) · 1,000 · 10,000 = 0.06 GB.
     assert row.memory_gb == pytest.approx(4 + 1.10592 + 0.22 + 5)
-
-
-def with_scale(plan: Plan, **changes: Any) -> Plan:
-    return dataclasses.replace(plan, scale=dataclasses.replace(plan.scale, **changes))
 
 
 def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +232,7 @@ def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytes
     # A dedicated engine has other GPUs than the update: 72 of theirs; with 1 GB ones, 4 + 1.10592 + 0.22 on the others.
     dedicated = {"placement": "dedicated", "gpu_memory_utilization": 0.9}
     assert memory(engine_options=dedicated) == pytest.approx(72 + 5)
-    small = dataclasses.replace(ASSUMED, memory_gb=1)
+    small = ASSUMED.model_copy(update={"memory_gb": 1})
     assert memory(small, engine_options=dedicated) == pytest.approx(4 + 1.32592 + 5)
     # transformers: a second copy of the weights, 2 GB, and one response's cache: 4,000 bytes · (100 + 16,384).
     assert memory(engine="transformers", engine_options={}, rollout_batch=1) == pytest.approx(4 + 2 + 1.32592 + 5)
@@ -230,10 +243,10 @@ def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytes
 def test_processes_on_several_machines_are_all_counted(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """`resources.train.gpu` is what one machine gives."""
     monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
-    two = with_scale(paper, strategy=dataclasses.replace(paper.scale.strategy, processes=16))
+    two = with_scale(paper, strategy=dataclasses.replace(paper.choice.scale.strategy, processes=16))
     row = estimate_run(two, "math", "grpo", ASSUMED)
-    assert two.resources("train")["gpu"] == 8 and row.gpus == 16
-    config = resolve_run(two.declarations, two.scale, "grpo", "math", 0)
+    assert two.options.resources("train")["gpu"] == 8 and row.gpus == 16
+    config = resolve_run(two.choice.declarations, two.choice.scale, "grpo", "math", 0)
     assert row.gpu_hours == training_gpu_hours(config, MODEL, 16, ASSUMED)
 
 
@@ -249,7 +262,7 @@ def test_evaluation_counts_samples_and_caps(monkeypatch: pytest.MonkeyPatch) -> 
     assert row.kept_gb == pytest.approx(samples * 500 * 4 / 1e9)
     # The evaluation's own share of the GPU, 0.9 of 80 GB, and 5 reserved.
     assert row.memory_gb == pytest.approx(72 + 5)
-    plain = with_scale(plan, evaluation=dataclasses.replace(plan.scale.evaluation, engine_options={}))
+    plain = with_scale(plan, evaluation=dataclasses.replace(plan.choice.scale.evaluation, engine_options={}))
     assert estimate_evaluation(plain, "math", "grpo", ASSUMED).memory_gb == pytest.approx(32 + 5)
     # transformers: 2 GB of weights, and 256 caches of 4,000 bytes · (100 + 2,048) tokens.
     other = with_scale(plain, engine="transformers")
@@ -282,7 +295,7 @@ def test_one_gpu_takes_a_day_at_most_and_every_job_fits(paper: Plan) -> None:
 
 
 def test_what_does_not_fit_or_takes_too_long_is_said(paper: Plan) -> None:
-    small = dataclasses.replace(load_assumptions(), memory_gb=24, update_utilisation=0.01)
+    small = load_assumptions().model_copy(update={"memory_gb": 24, "update_utilisation": 0.01})
     text = render(paper, estimate_scale(paper, "headline", small), small)
     assert "DOES NOT FIT: train math/grpo needs" in text
     assert "TOO LONG for resources.train.runtime (168 hours): train math/grpo" in text
@@ -311,13 +324,13 @@ def test_a_scale_without_gpus_has_no_estimate(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("memory_gb: 80", "memory: 80", r"unknown key 'memory'.*did you mean 'memory_gb'"),
+        ("memory_gb: 80", "memory: 80", r"memory: unknown key; did you mean 'memory_gb'"),
         (
             "update_utilisation: 0.35",
             "update_utilisation: 35",
-            r"update_utilisation: 35 is greater than the maximum of 1",
+            r"update_utilisation: .*less than or equal to 1, found 35",
         ),
-        ("medicine:", "medical:", "'medicine' is a required property"),
+        ("expert: 6132", "experts: 6132", r"tokens\.math\.experts: unknown key; did you mean 'expert'"),
     ],
 )
 def test_assumptions_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -325,3 +338,11 @@ def test_assumptions_that_cannot_be_are_refused(tmp_path: Path, old: str, new: s
     path.write_text((CONFIG_DIR / "estimate.yaml").read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_assumptions(path)
+
+
+def test_a_domain_without_lengths_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "estimate.yaml"
+    text = (CONFIG_DIR / "estimate.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("medicine:", "medical:"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"domain 'medicine'; did you mean 'medical'\? \(estimate\.yaml: tokens"):
+        estimate_scale(load_plan({"scale": "paper"}), "everything", load_assumptions(path))

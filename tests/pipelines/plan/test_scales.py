@@ -1,9 +1,7 @@
-"""The scales for GPUs: where models, data and benchmarks come from, resources, pruning, SLURM."""
+"""The scales for GPUs: what is refused, resources, SLURM, models from the hub."""
 
 import dataclasses
-import importlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,104 +11,16 @@ import huggingface_hub.errors
 import pytest
 import yaml
 
-from pipelines.ops import prune
-from pipelines.plan import Plan, load_plan
-from pipelines.plan.checks import STAGES
-from pipelines.plan.origins import Model, load_models, sandbox_policies
+from pipelines.plan import load_plan
 from pipelines.plan.validate import validate
 from pipelines.policy import from_hub
+from pipelines.policy.models import Model, load_models
 from reference_impl.rollout import ENGINES
 from reference_impl.rollout.vllm_engine import VllmOptions
 from tests.support.checkout import REPO, copy_project, snakemake
 from tests.support.workflow_plans import edit, planned_jobs
 
 HASH = "0123456789abcdef" * 2 + "01234567"
-
-
-@pytest.fixture(scope="module")
-def paper() -> Plan:
-    return load_plan({"scale": "paper"})
-
-
-@pytest.mark.parametrize("name", ["paper", "gpu1"])
-def test_every_policy_is_pinned_or_says_that_it_is_not(name: str) -> None:
-    plan = load_plan({"scale": name})
-    assert plan.hub_policies == plan.policies
-    unpinned = [policy for policy in plan.policies if not plan.policy_options(policy)]
-    assert unpinned == (["Phi-mini-MoE-instruct"] if name == "paper" else [])
-    assert not set(load_models()) & set(sandbox_policies())
-
-
-def test_stages_of_real_data_are_those_of_their_modules() -> None:
-    """Repeated, because a plan is made without importing torch."""
-    for module, known in STAGES.items():
-        stage = importlib.import_module(f"pipelines.data.{module}").STAGE
-        assert (stage.domain, stage.version) == known
-
-
-def test_data_of_a_real_stage_follows_from_its_sources_benchmarks_and_tokenizer(paper: Plan) -> None:
-    folder = "results/paper"
-    policy = f"{folder}/policies/Llama-3.2-3B-Instruct"
-    assert paper.data_sources("tool") == [f"{folder}/data/tool/candidates.jsonl", f"{policy}/manifest.json"]
-    known = ["--benchmarks", f"{folder}/benchmarks", "--tokenizer", policy]
-    assert paper.data_options("tool") == [*known, "--answers", f"{folder}/answers"]
-    tasks = paper.scale.domains["tool"].tasks
-    assert paper.benchmark_files(tasks) == [f"{folder}/benchmarks/bfcl"]
-    mini = load_plan({"scale": "mini"})
-    assert mini.data_sources("tool") == mini.data_options("tool") == []
-    assert mini.benchmark_files(mini.scale.domains["math"].tasks) == ["results/mini/benchmarks"]
-
-
-def test_options_of_a_stage_decide_its_rows_unless_they_only_say_how_to_ask(paper: Plan) -> None:
-    def given(**options: Any) -> Plan:
-        return load_plan({"scale": "paper", "data_options": {"tool": options}})
-
-    def hashes(plan: Plan, domain: str) -> list[str]:
-        return [plan.candidates_hash(domain), plan.split_hash(domain, "expert.jsonl")]
-
-    asked = given(ask="DeepSeek-R1", url="http://localhost/v1", model="r1", prices=[0.5, 2], budget=10)
-    assert hashes(asked, "tool") == hashes(paper, "tool")
-    words = " ".join(asked.data_options("tool"))
-    assert words.endswith("--ask DeepSeek-R1 --url http://localhost/v1 --model r1 --prices 0.5 2 --budget 10")
-    local = given(local={"toolace": "here.json"})
-    assert local.data_options("tool")[-2:] == ["--local", "toolace=here.json"]
-    assert not set(hashes(local, "tool")) & set(hashes(paper, "tool"))
-    assert hashes(local, "math") == hashes(paper, "math")
-    assert local.run_hash("tool", "grpo", 0) == paper.run_hash("tool", "grpo", 0)
-
-
-def test_a_policy_may_be_a_folder_or_another_commit(paper: Plan, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-
-    def given(where: str) -> Plan:
-        return load_plan({"scale": "paper", "policies": {"Qwen2.5-7B": where}})
-
-    local, other = given(str(tmp_path)), given(HASH)
-    assert local.policy_options("Qwen2.5-7B") == ["--local", str(tmp_path)]
-    assert other.policy_options("Qwen2.5-7B") == ["--revision", HASH]
-    hashes = {plan.policy_hash("Qwen2.5-7B") for plan in (paper, local, other)}
-    weights = tmp_path / "model.safetensors"
-    for time in (1, 2):  # another fine-tuning of the same model: files of the same names and sizes
-        weights.write_bytes(b"12")
-        os.utime(weights, (time, time))
-        hashes.add(given(str(tmp_path)).policy_hash("Qwen2.5-7B"))
-    assert len(hashes) == 5
-    assert local.policy_hash("Qwen2.5-7B-Instruct") == paper.policy_hash("Qwen2.5-7B-Instruct")
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"policies": {"Qwen2.5-7B": "nowhere"}}, "'nowhere' is neither a commit hash of 40 hex digits nor a folder"),
-        ({"policies": {"Qwen2.5-7b": HASH}}, "unknown policy 'Qwen2.5-7b'; did you mean 'Qwen2.5-7B'"),
-        ({"policies": {"sandbox-math": HASH}}, "unknown policy 'sandbox-math'"),
-        ({"data_options": {"maths": {}}}, "unknown domain 'maths'; did you mean 'math'"),
-        ({"data_options": {"math": {"--url": "x"}}}, "does not match"),
-    ],
-)
-def test_what_a_user_brings_is_checked(config: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_plan({"scale": "paper", **config})
 
 
 @pytest.mark.parametrize(
@@ -189,25 +99,6 @@ def test_the_schema_knows_the_engines_and_their_options() -> None:
     assert set(known["evaluation"]["properties"]["engine_options"]["properties"]) == options
 
 
-def test_a_model_needs_a_whole_commit_hash(tmp_path: Path) -> None:
-    path = tmp_path / "models.yaml"
-    entry = {**dataclasses.asdict(load_models()["Qwen2.5-7B"]), "revision": "main", "active": 1}
-    path.write_text(
-        yaml.safe_dump({"Qwen2.5-7B": {key: entry[key] for key in entry if key != "name"}}), encoding="utf-8"
-    )
-    with pytest.raises(ValueError, match=r"Qwen2\.5-7B\.revision: 'main' does not match"):
-        load_models(path)
-
-
-def test_resources_and_launchers_are_the_scales(paper: Plan) -> None:
-    assert paper.resources("train")["gpu"] == paper.scale.strategy.processes == 8
-    assert paper.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m --"
-    assert paper.launcher("generate") == "python -m"
-    mini = load_plan({"scale": "mini"})
-    assert (mini.resources("train")["gpu"], mini.resources("train")["threads"]) == (0, 1)
-    assert mini.launcher("train") == "python -m"
-
-
 def test_every_rule_says_what_it_needs() -> None:
     for path in (REPO / "pipelines" / "rules").glob("*.smk"):
         for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
@@ -249,74 +140,36 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
 def test_everything_plans_what_tables_and_figures_need_and_nothing_else(tmp_path: Path, scale: str) -> None:
     plan = load_plan({"scale": scale})
     expected: set[str] = set()
-    for entry in (plan.declarations.experiments[name] for name in plan.experiments()):
-        for domain in set(entry["domains"]) & set(plan.scale.domains):
+    for entry in (plan.choice.declarations.experiments[name] for name in plan.choice.experiments()):
+        for domain in set(entry["domains"]) & set(plan.choice.scale.domains):
             for method in entry["methods"]:
-                runs = plan.needed(method) & set(plan.training_runs)
+                runs = plan.choice.needed(method) & set(plan.choice.training_runs)
                 expected |= {f"Train: {run} on {domain}, seed 0" for run in runs}
                 if entry["kind"] != "figure":
                     expected.add(f"Evaluate: {method} on {domain}, seed 0, every task")
-    for domain in plan.scale.domains:
-        expected |= {f"Data: {Path(name).stem} of the {domain} domain" for name in plan.splits(domain)}
+    for domain in plan.choice.scale.domains:
+        expected |= {f"Data: {Path(name).stem} of the {domain} domain" for name in plan.choice.splits(domain)}
     jobs = planned_jobs(copy_project(tmp_path), "everything", "--config", f"scale={scale}")
     found = [job for job in jobs if job.startswith(("Train:", "Evaluate:")) or re.match(r"Data: \S+ of the ", job)]
     assert sorted(found) == sorted(expected)
 
 
-# ---- Pruning
-
-
-def test_grids_are_pruned_once_all_that_choose_from_them_have_chosen(paper: Plan) -> None:
-    marker = "results/paper/pruned/math/sft/seed0.json"
-    assert paper.choices("math", "sft", 0) == [
-        f"results/paper/runs/math/{name}/seed0/run.json" for name in ("sft_light", "sft_best")
-    ]
-    for target in ("sft_best", "sft_best_rl", "table1", "everything"):
-        assert marker in paper.targets()[target], target
-    assert not [path for path in paper.targets()["grpo"] if "/pruned/" in path]
-    mini = load_plan({"scale": "mini"})
-    assert not [path for files in mini.targets().values() for path in files if "/pruned/" in path]
-
-
-def trained(folder: Path, *checkpoints: str) -> Path:
-    for name in checkpoints:
-        (folder / name).mkdir(parents=True)
-        (folder / name / "model.safetensors").write_bytes(b"12345")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text("{}", encoding="utf-8")
-    return folder
-
-
-def test_pruning_removes_a_grids_checkpoints_and_nothing_else(tmp_path: Path) -> None:
-    run = trained(tmp_path / "sft-lr1", "checkpoints/step-1", "checkpoints/step-2", "best")
-    (run / "metrics.jsonl").touch()
-    chosen = trained(tmp_path / "sft_best", "best")
-    out = tmp_path / "pruned.json"
-    arguments = ["--runs", str(run), "--selections", str(chosen), "--out", str(out)]
-    prune.main(arguments)
-    record = json.loads(out.read_text(encoding="utf-8"))
-    assert [Path(entry["checkpoint"]).name for entry in record["removed"]] == ["step-1", "step-2"]
-    assert record["bytes"] == 10
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    weights = {"sft-lr1/best/model.safetensors", "sft_best/best/model.safetensors"}
-    assert left == weights | {"sft-lr1/run.json", "sft-lr1/metrics.jsonl", "sft_best/run.json", "pruned.json"}
-    prune.main(arguments)  # interrupted before its record: there is nothing left to remove
-    assert json.loads(out.read_text(encoding="utf-8"))["removed"] == []
-
-
-def test_pruning_waits_for_every_run_and_every_copy(tmp_path: Path) -> None:
-    run = trained(tmp_path / "sft-lr1", "checkpoints/step-1")
-    unfinished = tmp_path / "sft_light"
-    unfinished.mkdir()
-    for selection, message in ((unfinished, "not finished"), (trained(tmp_path / "sft_best"), "was not copied")):
-        with pytest.raises(ValueError, match=message):
-            prune.prune([run], [selection])
-    assert (run / "checkpoints" / "step-1" / "model.safetensors").is_file()
-
-
 # ---- Models from the hub or a folder
 
-TINY = Model("tiny", "o/tiny", 10, 4, 8, 2, 2, 1, 2, 7, 32, revision=HASH)
+TINY = Model(
+    name="tiny",
+    repository="o/tiny",
+    revision=HASH,
+    parameters=10,
+    hidden_size=4,
+    intermediate_size=8,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    head_dim=2,
+    vocabulary=7,
+    context=32,
+)
 CONFIG = {
     "hidden_size": 4,
     "num_hidden_layers": 2,

@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipelines.policy.shipped import install
 from pipelines.sandbox import policies, pretrain
+from pipelines.sandbox.policies import SandboxPolicy
 from pipelines.sandbox.pretrain import accumulate_gradients, build_model, encode, train_tokenizer
+from reference_impl.config.model import parse
 from reference_impl.files import file_hash
 
 TINY = {
@@ -65,11 +67,11 @@ def test_installed_policy_is_the_shipped_one_in_float32(name: str, tmp_path: Pat
 
 
 def test_pieces_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = policies.load_world("math")
+    world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
     torch.manual_seed(0)
-    model = build_model(TINY, tokenizer)
-    ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, TINY["phases"][0], "x"))  # type: ignore[index]
+    model = build_model(policy.architecture, policy.model, tokenizer)
+    ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, policy.phases[0], "x"))
     results = []
     for tokens in (1_000_000, 1):
         monkeypatch.setattr(pretrain, "CACHE_TOKENS", tokens)
@@ -81,9 +83,9 @@ def test_pieces_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatc
 
 
 def test_only_the_response_is_learned() -> None:
-    world = policies.load_world("math")
+    world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
-    ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, TINY["phases"][0], "x"))  # type: ignore[index]
+    ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, policy.phases[0], "x"))
     row = {"prompt": "sandbox-math", "question": "Start with 3. 1: +4. Join all results."}
     ids, prompt_tokens = encode(tokenizer, row, "<think>\n1:3+4=7;\n</think>\n\\boxed{7}")
     assert str(tokenizer.decode(ids[prompt_tokens:])).startswith("<think>") and ids[-1] == tokenizer.eos_token_id

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from transformers import AutoTokenizer
 
 from pipelines.data import sandbox
@@ -21,12 +20,11 @@ from pipelines.data.sandbox import (
 from pipelines.data.splits import split_rows
 from pipelines.policy import shipped
 from pipelines.sandbox import math_world
-from pipelines.sandbox.policies import POLICIES_FILE, SHIPPED, WORLDS, config_hash, load_policy_config, load_world
+from pipelines.sandbox.policies import SHIPPED, WORLDS, config_hash, load_policies, load_policy, load_world
 from pipelines.sandbox.pretrain import train_tokenizer
 from reference_impl.config import load_declarations, load_scale
 from reference_impl.files import read_jsonl, write_jsonl
 
-POLICIES = tuple(yaml.safe_load(POLICIES_FILE.read_text(encoding="utf-8")))
 Row = dict[str, Any]
 
 
@@ -139,13 +137,13 @@ def test_tokenizer_round_trips_any_text_and_splits_digits() -> None:
     assert len(tokenizer("<think>")["input_ids"]) == 1
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", load_policies())
 def test_shipped_policy_is_the_one_the_code_describes(policy: str) -> None:
     """A change of the world, the model or the phases must come with retrained weights."""
     shipped.check_policy(policy, SHIPPED / policy)
-    world = load_world(load_policy_config(policy)["world"])
+    world = load_world(load_policy(policy).world)
     kept = AutoTokenizer.from_pretrained(SHIPPED / policy)
-    assert kept.get_vocab() == train_tokenizer(world, load_policy_config(policy)["vocab_size"]).get_vocab()
+    assert kept.get_vocab() == train_tokenizer(world, load_policy(policy).vocab_size).get_vocab()
 
 
 def test_shipped_weights_are_small() -> None:
@@ -164,4 +162,4 @@ def test_damaged_or_outdated_policies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"now give {config_hash('sandbox-math')[:12]}: retrain"):
         shipped.check_policy("sandbox-math", folder)
     with pytest.raises(ValueError, match="unknown policy 'sandbox-maths'"):
-        load_policy_config("sandbox-maths")
+        load_policy("sandbox-maths")

@@ -14,17 +14,17 @@ def paper() -> Plan:
 
 
 def test_the_paper_scale_repeats_and_changes_nothing_that_the_paper_says(paper: Plan) -> None:
-    assert paper.scale.learning_rate_factor == 1 and paper.seeds == (0,)
-    assert paper.scale.tis_cap is None
-    caps = paper.scale.evaluation
+    assert paper.choice.scale.learning_rate_factor == 1 and paper.choice.seeds == (0,)
+    assert paper.choice.scale.tis_cap is None
+    caps = paper.choice.scale.evaluation
     assert (caps.max_items, caps.max_samples) == (None, None)
-    for name, sizes in paper.scale.domains.items():
-        domain = paper.declarations.domains[name]
+    for name, sizes in paper.choice.scale.domains.items():
+        domain = paper.choice.declarations.domains[name]
         assert sizes.steps_divisor == 1
         assert sizes.policies == domain.policies, "the paper's models by role"
         said = ("prompt_rows", "expert_rows", "sft_batch", "rl_prompts", "group_size", "max_response_tokens")
         assert [getattr(sizes, key) for key in said] == [None] * len(said)
-    assert set(paper.scale.domains) == set(paper.declarations.domains)
+    assert set(paper.choice.scale.domains) == set(paper.choice.declarations.domains)
 
 
 def value(config: RunConfig, key: str) -> Any:
@@ -93,13 +93,13 @@ PRINTED = [
 def test_runs_of_the_paper_scale_have_the_printed_values(
     paper: Plan, domain: str, run: str, printed: dict[str, Any]
 ) -> None:
-    config = resolve_run(paper.declarations, paper.scale, run, domain, 0)
+    config = resolve_run(paper.choice.declarations, paper.choice.scale, run, domain, 0)
     assert {key: value(config, key) for key in printed} == printed
 
 
 def test_the_paper_scale_evaluates_what_the_papers_tables_have(paper: Plan) -> None:
     """4.1: AIME24, AIME25, AMC, MMLU-Pro, BFCL; Tables 5 and 8: AMC23; Figure 2: MATH-500; B.4: RaR-Medicine."""
-    tasks = {name: list(sizes.tasks) for name, sizes in paper.scale.domains.items()}
+    tasks = {name: list(sizes.tasks) for name, sizes in paper.choice.scale.domains.items()}
     assert tasks == {
         "math": ["aime24", "aime25", "amc", "amc23", "math500", "mmlu-pro"],
         "tool": ["bfcl"],
@@ -109,9 +109,9 @@ def test_the_paper_scale_evaluates_what_the_papers_tables_have(paper: Plan) -> N
 
 def test_headline_and_everything_are_the_same_at_every_scale_that_has_the_domains(paper: Plan) -> None:
     mini = load_plan({"scale": "mini"})
-    assert paper.headline == mini.headline == mini.declarations.experiments["headline"]
-    assert set(paper.targets()) == set(mini.targets())
-    named = {run for _, run in paper.headline_runs}
+    assert paper.choice.headline == mini.choice.headline == mini.choice.declarations.experiments["headline"]
+    assert set(paper.files.targets()) == set(mini.files.targets())
+    named = {run for _, run in paper.choice.headline_runs}
     grid = {"sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"}
     assert named >= grid | {
         "sft_curve",
@@ -123,27 +123,32 @@ def test_headline_and_everything_are_the_same_at_every_scale_that_has_the_domain
         "chord_mu",
         "chord_phi",
     }
-    assert paper.headline_pruned == [f"results/paper/pruned/{domain}/sft/seed0.json" for domain in ("math", "tool")]
+    assert paper.files.headline_pruned == [
+        f"results/paper/pruned/{domain}/sft/seed0.json" for domain in ("math", "tool")
+    ]
 
 
 def test_a_domain_that_a_scale_leaves_out_is_in_none_of_its_files(paper: Plan) -> None:
     """gpu1 has no medicine, whose judge is a larger model than the policy."""
     gpu1 = load_plan({"scale": "gpu1"})
-    assert set(paper.scale.domains) - set(gpu1.scale.domains) == {"medicine"}
-    assert set(paper.targets()) - set(gpu1.targets()) == {"table7", "figure10"}
-    files = {path for target in gpu1.targets().values() for path in target}
-    assert not [path for path in files | set(gpu1.headline_pruned) if "medicine" in path]
-    assert gpu1.headline == paper.headline
-    for name in gpu1.experiments():
-        assert gpu1.ingredients(name) and not [path for path in gpu1.ingredients(name) if "medicine" in path]
+    assert set(paper.choice.scale.domains) - set(gpu1.choice.scale.domains) == {"medicine"}
+    assert set(paper.files.targets()) - set(gpu1.files.targets()) == {"table7", "figure10"}
+    files = {path for target in gpu1.files.targets().values() for path in target}
+    assert not [path for path in files | set(gpu1.files.headline_pruned) if "medicine" in path]
+    assert gpu1.choice.headline == paper.choice.headline
+    for name in gpu1.choice.experiments():
+        assert gpu1.files.report_sources(name) and not [
+            path for path in gpu1.files.report_sources(name) if "medicine" in path
+        ]
 
 
 def test_gpu1_is_the_papers_methods_made_smaller() -> None:
     gpu1 = load_plan({"scale": "gpu1"})
-    assert gpu1.scale.learning_rate_factor == 1
-    assert gpu1.resources("train")["gpu"] == gpu1.scale.strategy.processes == 1
+    assert gpu1.choice.scale.learning_rate_factor == 1
+    assert gpu1.options.resources("train")["gpu"] == gpu1.choice.scale.strategy.processes == 1
     resolved = {
-        domain: resolve_run(gpu1.declarations, gpu1.scale, "chord_mu", domain, 0) for domain in gpu1.scale.domains
+        domain: resolve_run(gpu1.choice.declarations, gpu1.choice.scale, "chord_mu", domain, 0)
+        for domain in gpu1.choice.scale.domains
     }
     # 1,500 / 50 and 100 / 4 steps; mu decays over 200 / 50 and 30 / 4 of them, which is 7.5.
     assert {domain: config.steps for domain, config in resolved.items()} == {"math": 30, "tool": 25}

@@ -1,0 +1,18 @@
+"""The stages of real data, by name. A plan names them all and imports those of its scale alone."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from reference_impl.config import choose
+
+if TYPE_CHECKING:  # the readers of parquet and tokenizers take most of a second to import
+    from pipelines.data.stage import Stage
+
+STAGES = ("openr1_math", "toolace", "rar_medicine")
+"""Modules of this folder whose rows are read first (candidates) and then cut into splits; the sandbox draws its own."""
+
+
+def load_stage(name: str) -> "Stage":
+    """What a module declares of its domain, version and sources. Raises ValueError naming the known stages."""
+    stage: Stage = importlib.import_module(f"pipelines.data.{choose('data', name, STAGES, 'pipelines/data')}").STAGE
+    return stage

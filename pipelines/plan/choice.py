@@ -1,0 +1,84 @@
+"""What one call of the workflow chose, and what of the declarations belongs to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pipelines.data.splits import split_rows
+from pipelines.plan.checks import experiment_entries
+from pipelines.plan.local import LocalData
+from pipelines.policy.origin import is_shipped
+from reference_impl.config import Declarations, Scale
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The declarations, one scale and the seeds, and what the user brings."""
+
+    declarations: Declarations
+    scale: Scale
+    seeds: tuple[int, ...]
+    data: Mapping[str, LocalData] = field(default_factory=dict)
+    """Task → the user's own questions for it."""
+    given_policies: Mapping[str, str] = field(default_factory=dict)
+    """Model of models.yaml → the user's folder or commit hash."""
+
+    @property
+    def training_runs(self) -> list[str]:
+        """Names of everything that is trained, grids unrolled."""
+        return [run for name in self.declarations.methods for run in self.declarations.runs(name)]
+
+    @property
+    def selections(self) -> dict[str, str]:
+        """Methods whose checkpoint is chosen among a grid's → the grid."""
+        return {name: method.select["from"] for name, method in self.declarations.methods.items() if method.select}
+
+    @property
+    def policies(self) -> list[str]:
+        """Every policy of the scale, whichever role it has in whichever domain."""
+        return sorted({policy for domain in self.scale.domains.values() for policy in domain.policies.values()})
+
+    @property
+    def hub_policies(self) -> list[str]:
+        """Those of them that are models on the hub, or folders of the user's in their place."""
+        return [name for name in self.policies if not is_shipped(name)]
+
+    def splits(self, domain: str) -> dict[str, int]:
+        """File → its rows, of a domain's training data."""
+        return split_rows(self.declarations, self.scale, domain)
+
+    def domains(self, method: str, only: tuple[str, ...] | None = None) -> list[str]:
+        """The scale's domains that a method is declared for; `only` leaves out all but its own."""
+        declared = self.declarations.method_domains(method)
+        return [name for name in self.scale.domains if name in declared and (only is None or name in only)]
+
+    def experiments(self, kind: str | None = None) -> list[str]:
+        """Names of the tables, figures and pages of which the scale has a domain, in the report's order."""
+        return [
+            name
+            for name, entry in experiment_entries(self.declarations).items()
+            if kind in (None, entry["kind"]) and set(entry["domains"]) & set(self.scale.domains)
+        ]
+
+    @cached_property
+    def headline(self) -> list[str]:
+        """The tables, figures and pages that the default target makes."""
+        return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
+
+    def needed(self, method: str) -> set[str]:
+        """A method, its runs, and those of everything that it starts from or chooses among."""
+        entry = self.declarations.method(method)
+        names = {method, *self.declarations.runs(method)}
+        for other in (entry.init, entry.select.get("from", "policy")):
+            names |= set() if other == "policy" else self.needed(other)
+        return names
+
+    @cached_property
+    def headline_runs(self) -> frozenset[tuple[str, str]]:
+        """(domain, run or method) of every job that the headline needs."""
+        found: set[tuple[str, str]] = set()
+        for experiment in self.headline:
+            entry = self.declarations.experiments[experiment]
+            for method in entry["methods"]:
+                found |= {(domain, name) for domain in entry["domains"] for name in self.needed(method)}
+        return frozenset(found)

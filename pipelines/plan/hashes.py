@@ -1,0 +1,109 @@
+"""What makes each file again: hashes of just the settings that decide its content.
+
+The rules give a hash to its job as a parameter: a job reruns when its own settings change, and for no other change of a
+configuration file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.data.stages import load_stage
+from pipelines.plan.checks import task_settings
+from pipelines.plan.choice import Choice
+from pipelines.plan.digest import digest
+from pipelines.plan.options import Options
+from pipelines.policy.origin import origin_identity
+from pipelines.sandbox.policies import WORLDS, load_world
+from reference_impl.config import domain_size, resolve_run
+
+HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
+"""Options of a data stage that change how rows are asked for, not which they are.
+
+Asked are the experts of domains.yaml, one endpoint after the other. `model` is an endpoint's own name for one of them,
+and stored answers that have another are refused.
+"""
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The hashes of what was chosen."""
+
+    choice: Choice
+
+    def run(self, domain: str, run: str, seed: int | str) -> str:
+        """Of one training run's resolved configuration."""
+        return resolve_run(self.choice.declarations, self.choice.scale, run, domain, int(seed)).hash()
+
+    def selection(self, selection: str) -> str:
+        """Of what a selection chooses from."""
+        return digest(self.choice.declarations.method(selection).select)
+
+    def split(self, domain: str, name: str) -> str:
+        """Of one file of a domain's data: where it comes from, and its rows."""
+        sizes = self.choice.scale.domains[domain]
+        options = _deciding(sizes.data_options)
+        made = [sizes.data, _data_version(sizes.data, domain), name, self.choice.splits(domain)[name]]
+        return digest([*made, options] if options else made)
+
+    def candidates(self, domain: str) -> str:
+        """Of which rows may become a domain's data."""
+        sizes = self.choice.scale.domains[domain]
+        version, options = _data_version(sizes.data, domain), _deciding(sizes.data_options)
+        return digest([sizes.data, version, self._response_limit(domain), sorted(sizes.tasks), options])
+
+    def benchmark(self, task: str) -> str:
+        """Of where a task's questions come from."""
+        return digest([task_settings(task)["data"], self._local(task)])
+
+    def worlds(self) -> str:
+        """Of the sandbox's benchmarks."""
+        return digest({world: load_world(world).VERSION for world in WORLDS})
+
+    def policy(self, policy: str) -> str:
+        """Of which files a policy from the hub has."""
+        return digest(origin_identity(policy, self.choice.given_policies))
+
+    def tasks(self, domain: str) -> str:
+        """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates."""
+        names = self.choice.scale.domains[domain].tasks
+        caps, options = self.choice.scale.evaluation, Options(self.choice)
+        settings: dict[str, Any] = {
+            "tasks": {name: task_settings(name) for name in names},
+            "caps": [caps.max_items, caps.max_samples],
+            "max_tokens": self._response_limit(domain),
+        }
+        # Left out where it does not apply, as in the hashes of results that exist.
+        if caps.engine_options.get("max_model_len") is not None:
+            settings["max_model_len"] = caps.engine_options["max_model_len"]
+        if judge := [word for name in names for word in options.judge(domain, name)]:
+            settings["judge"] = judge
+        if local := {name: self._local(name) for name in names if name in self.choice.data}:
+            settings["data"] = local
+        return digest(settings)
+
+    def task(self, domain: str, task: str) -> str:
+        """Of a task's verdicts: its settings, its judge, and the user's file for it."""
+        return digest([task_settings(task), Options(self.choice).judge(domain, task), self._local(task)])
+
+    def experiment(self, experiment: str) -> str:
+        """Of the declaration of a table, figure or page, its methods' labels included."""
+        entry = self.choice.declarations.experiments[experiment]
+        return digest([entry, [self.choice.declarations.method(name).label for name in entry["methods"]]])
+
+    def _local(self, task: str) -> str | None:
+        return self.choice.data[task].sha256 if task in self.choice.data else None
+
+    def _response_limit(self, domain: str) -> Any:
+        return domain_size(self.choice.declarations, self.choice.scale, domain, "max_response_tokens")
+
+
+def _data_version(module: str, domain: str) -> int:
+    """Version of what writes a domain's data: its stage, or its world in the sandbox."""
+    version: int = load_world(domain).VERSION if module == "sandbox" else load_stage(module).version
+    return version
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The `data_options` that decide which rows a split has."""
+    return {key: value for key, value in options.items() if key not in HOW_NOT_WHAT}

@@ -1,0 +1,71 @@
+"""Check all configuration, and make the plan of one call of the workflow."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.plan.checks import check_experiments, check_scale
+from pipelines.plan.choice import Choice
+from pipelines.plan.files import Files
+from pipelines.plan.hashes import Hashes
+from pipelines.plan.local import local_data
+from pipelines.plan.options import Options
+from pipelines.plan.validate import validate_file
+from pipelines.plan.workflow import parse_workflow
+from pipelines.policy.origin import check_policies
+from reference_impl.config import CONFIG_DIR, Scale, choose, load_declarations, load_scale
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was chosen, and what follows from it."""
+
+    choice: Choice
+
+    @cached_property
+    def files(self) -> Files:
+        """Which files there are, and what each is made from."""
+        return Files(self.choice)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """What makes each file again."""
+        return Hashes(self.choice)
+
+    @cached_property
+    def options(self) -> Options:
+        """What the jobs get."""
+        return Options(self.choice)
+
+
+def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
+    """Check every configuration file, and the references between them.
+
+    `config` is the workflow's own configuration (`workflow.yaml` and `--config`). Raises ValueError naming
+    the file, the offending value and the allowed or nearest ones.
+    """
+    workflow = parse_workflow(config)
+    for name in ("domains", "methods", "experiments"):
+        validate_file(root / f"{name}.yaml", name)
+    declarations = load_declarations(root)
+    check_experiments(declarations, str(root / "experiments.yaml"))
+    scale = load_scale(workflow.scale, root)
+    validate_file(root / "scales" / f"{scale.name}.yaml", "scale")
+    scale = _with_data_options(scale, workflow.data_options)
+    check_scale(declarations, scale)
+    data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}
+    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies)
+    check_policies(choice.policies, choice.given_policies, scale.name)
+    return Plan(choice)
+
+
+def _with_data_options(scale: Scale, given: Mapping[str, Mapping[str, Any]]) -> Scale:
+    """The scale with the user's options of data stages beside its own, or in their place."""
+    domains = dict(scale.domains)
+    for name, options in given.items():
+        sizes = domains[choose("domain", name, domains, f"data_options: scale {scale.name}")]
+        domains[name] = dataclasses.replace(sizes, data_options={**sizes.data_options, **options})
+    return dataclasses.replace(scale, domains=domains)

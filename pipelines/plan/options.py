@@ -1,0 +1,82 @@
+"""What jobs get: words of their command lines, a launcher, the machine's resources, a priority."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.data.stages import STAGES
+from pipelines.plan.checks import task_settings
+from pipelines.plan.choice import Choice
+from pipelines.plan.files import Files
+from pipelines.policy.origin import origin_options
+
+JUDGE_FLAGS = {"kind": "--judge", "timeout_s": "--judge-timeout"}
+"""Options of evaluation.regrade for a scale's judge; every other setting is the option `--judge-<setting>`."""
+RESOURCES = {"gpu": 0, "mem_mb": 1500, "runtime": 240, "threads": 1}
+"""What a job that trains or samples asks of the machine where its scale says nothing; runtime in minutes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of jobs, for what was chosen."""
+
+    choice: Choice
+
+    def data(self, domain: str) -> list[str]:
+        """Options of the module that writes a domain's data, beside those that every such module has."""
+        sizes, files = self.choice.scale.domains[domain], Files(self.choice)
+        if sizes.data not in STAGES:
+            return []
+        known = ["--benchmarks", files.benchmarks, "--tokenizer", files.policy(domain, "main")]
+        return known + _words(sizes.data_options)
+
+    def fetch(self, task: str) -> list[str]:
+        """Options of evaluation.fetch: the user's file, if there is one."""
+        return ["--data", self.choice.data[task].path] if task in self.choice.data else []
+
+    def questions(self, domain: str) -> list[str]:
+        """Options of evaluation.generate that name the user's files for a domain's tasks."""
+        local = self.choice.data
+        tasks = [task for task in self.choice.scale.domains[domain].tasks if task in local]
+        return [word for task in tasks for word in ("--data", f"{task}={local[task].path}")]
+
+    def judge(self, domain: str, task: str) -> list[str]:
+        """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
+        if task_settings(task)["kind"] != "judge":
+            return []
+        words: list[str] = []
+        for key, value in self.choice.scale.domains[domain].judge.items():
+            words += [JUDGE_FLAGS.get(key, f"--judge-{key}"), *_values(value)]
+        return words
+
+    def policy(self, policy: str) -> list[str]:
+        """Options of pipelines.policy.from_hub: the user's folder or commit, or the pinned one."""
+        return origin_options(policy, self.choice.given_policies)
+
+    def resources(self, kind: str) -> dict[str, int]:
+        """What a job that trains or samples asks of the machine."""
+        return {**RESOURCES, **self.choice.scale.resources.get(kind, {})}
+
+    def launcher(self, kind: str) -> str:
+        """What starts the module of a job that trains or samples."""
+        scale = self.choice.scale
+        return scale.launcher.get(kind, "python -m").format(processes=scale.strategy.processes)
+
+    def priority(self, domain: str, name: str) -> int:
+        """10 for a run or method of the headline, 0 for any other: an interrupted call leaves the headline first."""
+        return 10 if (domain, name) in self.choice.headline_runs else 0
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """A scale's `data_options` as a command line: {model: x, local: {toolace: y}} → --model x --local toolace=y."""
+    words: list[str] = []
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            words += [word for name, part in value.items() for word in (f"--{key}", f"{name}={part}")]
+        else:
+            words += [f"--{key}", *_values(value)]
+    return words
+
+
+def _values(value: Any) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]

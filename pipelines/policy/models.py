@@ -1,0 +1,68 @@
+"""The models of the hub that a scale may name, and their shapes: `pipelines/config/models.yaml`."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+from pydantic.json_schema import SkipJsonSchema
+
+from reference_impl.config import CONFIG_DIR
+from reference_impl.config.model import Declared, parse, read_yaml
+
+COMMIT_HASH = "^[0-9a-f]{40}$"
+ModelName = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Model(Declared):
+    """A model on the hub, with the shape of its `config.json`."""
+
+    name: SkipJsonSchema[ModelName] = Field(exclude=True)
+    """The entry's key, by which the `policies` of a scale name it."""
+    repository: str = Field(pattern="^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
+    """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
+    revision: str | None = Field(default=None, pattern=COMMIT_HASH)
+    """Full commit hash; left out where none could be established: `--config policies='{name: HASH or FOLDER}'`."""
+    gated: bool = False
+    """Whether the hub asks for the licence to be accepted and for a token (`HF_TOKEN`)."""
+    parameters: PositiveInt
+    """All of them, biases and norms included; tied embeddings count once. They follow from the shape."""
+    active: PositiveInt | None = None
+    """Parameters that a token passes through, in a mixture of experts; left out: all."""
+    hidden_size: PositiveInt
+    """Units of a layer."""
+    intermediate_size: PositiveInt
+    """Units of the gated MLP, or of one expert."""
+    layers: PositiveInt
+    """Transformer blocks."""
+    heads: PositiveInt
+    """Attention heads."""
+    kv_heads: PositiveInt
+    """Heads of keys and values (grouped-query attention)."""
+    head_dim: PositiveInt
+    """Units of one attention head."""
+    experts: PositiveInt = 1
+    """Experts of a layer."""
+    vocabulary: PositiveInt
+    """Rows of the embedding."""
+    context: PositiveInt
+    """Tokens of prompt and response together (`max_position_embeddings`)."""
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that a token passes through."""
+        return self.active or self.parameters
+
+
+@cache
+def load_models(path: Path = CONFIG_DIR / "models.yaml") -> dict[str, Model]:
+    """The models on the hub, by name. Raises ValueError with everything that is wrong in the file."""
+    return parse(dict[ModelName, Model], _named(read_yaml(path)), os.path.relpath(path))
+
+
+def _named(entries: Any) -> Any:
+    """The document with each entry's key as its `name`."""
+    if not isinstance(entries, dict):
+        return entries
+    return {name: {**entry, "name": name} if isinstance(entry, dict) else entry for name, entry in entries.items()}

@@ -1,0 +1,41 @@
+"""What jobs get: command lines, resources, priorities."""
+
+from pipelines.plan import load_plan
+from tests.support.plans import with_domain
+
+
+def test_resources_and_launchers_are_the_scales() -> None:
+    paper = load_plan({"scale": "paper"})
+    assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 8
+    assert paper.options.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m --"
+    assert paper.options.launcher("generate") == "python -m"
+    mini = load_plan({"scale": "mini"})
+    assert (mini.options.resources("train")["gpu"], mini.options.resources("train")["threads"]) == (0, 1)
+    assert mini.options.launcher("train") == "python -m"
+
+
+def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:
+    plan = load_plan({"scale": "mini"})
+    assert plan.options.judge("medicine", "sandbox-medicine") == ["--judge", "local", "--judge-noise", "0.05"]
+    assert plan.options.judge("math", "sandbox-amc") == []
+    judge = {"kind": "http", "url": "http://localhost:8000/v1", "timeout_s": 60, "prices": [0.1, 0.2]}
+    assert with_domain(plan, "medicine", judge=judge).options.judge("medicine", "sandbox-medicine") == [
+        *("--judge", "http", "--judge-url", "http://localhost:8000/v1"),
+        *("--judge-timeout", "60", "--judge-prices", "0.1", "0.2"),
+    ]
+
+
+def test_the_headline_is_more_urgent_than_the_rest() -> None:
+    plan = load_plan({"scale": "mini"})
+    assert (
+        plan.options.priority("math", "sft-lr5e-06")
+        > plan.options.priority("math", "srft")
+        == plan.options.priority("math", "sft_weak-lr5e-06")
+    )
+    assert (
+        plan.options.priority("math", "sft_light")
+        == plan.options.priority("math", "grpo")
+        == plan.options.priority("math", "sft_curve")
+        > 0
+    )
+    assert plan.options.priority("medicine", "grpo") == 0, "the headline has no medicine"
