@@ -1,11 +1,14 @@
 """Checks of what the configuration files say of each other, which no schema can see."""
 
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from reference_impl.config import Declarations, Scale, choose, resolve_run
+from reference_impl.config.experiments import TableEntry
 
 STAGES = {"openr1_math": ("math", 1), "toolace": ("tool", 1), "rar_medicine": ("medicine", 1)}
 """Stage of real data → its domain and version: as its module says, which a plan cannot import, for it needs torch."""
@@ -20,6 +23,13 @@ def task_settings(name: str) -> dict[str, Any]:
     """A task's file as it is; evaluation.tasks checks it."""
     content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
     return content
+
+
+@cache
+def benchmarks() -> list[str]:
+    """The paper's benchmarks that some task stands for."""
+    named = (task_settings(task)["benchmark"] for task in task_names())
+    return sorted({name for one in named for name in ([one] if isinstance(one, str) else one)})
 
 
 def check_scale(declarations: Declarations, scale: Scale) -> None:
@@ -91,28 +101,52 @@ def _check_engine(scale: Scale) -> None:
         )
 
 
-def experiment_entries(declarations: Declarations) -> dict[str, Any]:
-    """The entries of experiments.yaml without `headline`, which is a list of them."""
-    return {name: entry for name, entry in declarations.experiments.items() if name != "headline"}
-
-
 def check_experiments(declarations: Declarations, source: str) -> None:
-    """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it."""
-    entries = experiment_entries(declarations)
-    for name in declarations.experiments["headline"]:
-        choose("experiment", name, entries, f"{source}: headline")
-    for name, entry in entries.items():
-        if name in declarations.methods:
-            raise ValueError(f"{source}: {name} is a method's name too: each is a target of its own")
-        for domain in entry["domains"]:
-            choose("domain", domain, declarations.domains, f"{source}: {name}: domains.yaml")
-        for method in entry["methods"]:
-            declared = declarations.methods[
-                choose("method", method, declarations.methods, f"{source}: {name}: methods.yaml")
-            ]
-            for domain in entry["domains"]:
-                choose("domain", domain, declarations.method_domains(method), f"{source}: {name}: {method}")
-            if entry["kind"] != "figure" and declared.role != "method":
-                raise ValueError(f"{source}: {name}: {method} has role {declared.role}: only role method is evaluated")
-            if entry["kind"] == "figure" and not declared.trains:
-                raise ValueError(f"{source}: {name}: {method} trains nothing, so it has no curve")
+    """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it.
+
+    Raises ValueError with one line for every mistake.
+    """
+    known = declarations.experiments
+    problems = [problem for name in known for problem in _problems(declarations, name)]
+    problems += _refusals(("experiment", name, known, "headline") for name in declarations.headline)
+    if problems:
+        raise ValueError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def _problems(declarations: Declarations, experiment: str) -> list[str]:
+    """What is wrong with an entry's references."""
+    entry = declarations.experiments[experiment]
+    here = [method for method in entry.methods if method in declarations.methods]
+    domains = [domain for domain in entry.domains if domain in declarations.domains]
+    asked = [name for column in entry.columns for name in column.benchmarks] if isinstance(entry, TableEntry) else []
+    found = [f"{experiment} is a method's name too: each is a target of its own"] * (experiment in declarations.methods)
+    found += _refusals(
+        (
+            *(("domain", name, declarations.domains, f"{experiment}: domains.yaml") for name in entry.domains),
+            *(("method", name, declarations.methods, f"{experiment}: methods.yaml") for name in entry.methods),
+            *(
+                ("domain", domain, declarations.method_domains(method), f"{experiment}: {method}")
+                for method in here
+                for domain in domains
+            ),
+            *(("benchmark", name, benchmarks(), f"{experiment}: evaluation/tasks") for name in dict.fromkeys(asked)),
+        )
+    )
+    for method in here:
+        declared = declarations.methods[method]
+        if entry.kind != "figure" and declared.role != "method":
+            found.append(f"{experiment}: {method} has role {declared.role}: only role method is evaluated")
+        if entry.kind == "figure" and not declared.trains:
+            found.append(f"{experiment}: {method} trains nothing, so it has no curve")
+    return found
+
+
+def _refusals(choices: Iterable[tuple[str, str, Iterable[str], str]]) -> list[str]:
+    """The message of every `choose` (what, value, allowed, source) that fails."""
+    said = []
+    for choice in choices:
+        try:
+            choose(*choice)
+        except ValueError as error:
+            said.append(str(error))
+    return said

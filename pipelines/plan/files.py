@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.splits import PROMPTS, VALIDATION
-from pipelines.plan.checks import check_experiments, check_scale, experiment_entries
+from pipelines.plan.checks import check_experiments, check_scale
 from pipelines.plan.origins import (
     check_policies,
     data_arguments,
@@ -34,7 +34,7 @@ from reference_impl.config import (
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
-SUFFIXES = {"table": ("csv", "md", "tex"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
+SUFFIXES = {"table": ("csv", "md", "tex", "json"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
 """Kind of experiment → its files."""
 FOLDERS = {"table": "tables/", "figure": "figures/", "page": ""}
 
@@ -72,14 +72,14 @@ class Plan(Settings):
         """Names of the tables, figures and pages of which this scale has a domain, in the report's order."""
         return [
             name
-            for name, entry in experiment_entries(self.declarations).items()
-            if kind in (None, entry["kind"]) and set(entry["domains"]) & set(self.scale.domains)
+            for name, entry in self.declarations.experiments.items()
+            if kind in (None, entry.kind) and set(entry.domains) & set(self.scale.domains)
         ]
 
     @cached_property
     def headline(self) -> list[str]:
         """What the default target makes."""
-        return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
+        return [name for name in self.declarations.headline if name in self.experiments()]
 
     @property
     def headline_pruned(self) -> list[str]:
@@ -90,10 +90,7 @@ class Plan(Settings):
         """Files of the tables and figures that a page of the report shows."""
         shown = self.headline if PAGES[page] == "headline" else self.experiments()
         return [
-            path
-            for name in shown
-            if self.declarations.experiments[name]["kind"] != "page"
-            for path in self.report(name)
+            path for name in shown if self.declarations.experiments[name].kind != "page" for path in self.report(name)
         ]
 
     def policy(self, domain: str, role: str) -> str:
@@ -177,7 +174,7 @@ class Plan(Settings):
     def report_pruned(self, experiment: str) -> list[str]:
         """The same for a table, figure or page, in its domains."""
         entry = self.declarations.experiments[experiment]
-        return self.pruned(entry["methods"], tuple(entry["domains"]))
+        return self.pruned(entry.methods, entry.domains)
 
     def choices(self, domain: str, grid: str, seed: int | str) -> list[str]:
         """Records of all selections that choose from a grid: what they copied is all that is needed of it."""
@@ -239,7 +236,7 @@ class Plan(Settings):
 
     def report(self, experiment: str) -> list[str]:
         """Files of one table, figure or page."""
-        kind = self.declarations.experiments[experiment]["kind"]
+        kind = self.declarations.experiments[experiment].kind
         return [f"{self.results}/report/{FOLDERS[kind]}{experiment}.{suffix}" for suffix in SUFFIXES[kind]]
 
     def ingredients(self, experiment: str) -> list[str]:
@@ -247,9 +244,9 @@ class Plan(Settings):
         manifests.
         """
         entry = self.declarations.experiments[experiment]
-        domains = tuple(domain for domain in entry["domains"] if domain in self.scale.domains)
+        domains = tuple(domain for domain in entry.domains if domain in self.scale.domains)
         parts = {"table": [self.scores], "figure": [self.records], "page": [self.scores, self.evaluations]}
-        made = [path for name in entry["methods"] for part in parts[entry["kind"]] for path in part(name, domains)]
+        made = [path for name in entry.methods for part in parts[entry.kind] for path in part(name, domains)]
         return made + [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
 
     @cached_property
@@ -258,8 +255,8 @@ class Plan(Settings):
         found: set[tuple[str, str]] = set()
         for experiment in self.headline:
             entry = self.declarations.experiments[experiment]
-            for method in entry["methods"]:
-                found |= {(domain, name) for domain in entry["domains"] for name in self.needed(method)}
+            for method in entry.methods:
+                found |= {(domain, name) for domain in entry.domains for name in self.needed(method)}
         return frozenset(found)
 
     def needed(self, method: str) -> set[str]:
@@ -302,7 +299,7 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     the file, the offending value and the allowed or nearest ones.
     """
     validate(config, "workflow", "workflow.yaml or --config")
-    for name in ("domains", "methods", "experiments"):
+    for name in ("domains", "methods"):
         validate_file(root / f"{name}.yaml", name)
     declarations = load_declarations(root)
     check_experiments(declarations, str(root / "experiments.yaml"))

@@ -131,4 +131,4 @@ class Settings:
     def experiment_hash(self, experiment: str) -> str:
         """Hash of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.declarations.experiments[experiment]
-        return digest([entry, [self.declarations.method(name).label for name in entry["methods"]]])
+        return digest([entry.model_dump(), [self.declarations.method(name).label for name in entry.methods]])
