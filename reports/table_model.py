@@ -5,11 +5,14 @@ from pydantic import BaseModel, ConfigDict
 from evaluation.statistics import Estimate
 from reference_impl.config.experiments import Column
 
+CONFIG = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+"""An interval over too few questions is not a number, and stays so in JSON."""
+
 
 class Cell(BaseModel):
     """Ours and the paper's."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = CONFIG
 
     ours: Estimate | None
     """In per cent (a judge's score: times 100) or tokens; None where nothing was asked."""
@@ -26,8 +29,7 @@ class Cell(BaseModel):
 class Table(BaseModel):
     """A table ready to be written: rows are methods, cells[row][column]."""
 
-    # An interval over too few questions is NaN, which must stay so.
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = CONFIG
 
     name: str
     title: str

@@ -1,6 +1,6 @@
 """Checks of what the configuration files say of each other, which no schema can see."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,47 +106,39 @@ def check_experiments(declarations: Declarations, source: str) -> None:
 
     Raises ValueError with one line for every mistake.
     """
-    known = declarations.experiments
-    problems = [problem for name in known for problem in _problems(declarations, name)]
-    problems += _refusals(("experiment", name, known, "headline") for name in declarations.headline)
+    names = declarations.experiments
+    problems = [f"{name}: {text}" for name in names for text in _problems(declarations, name)]
+    problems += [f"headline: {text}" for name in declarations.headline for text in _unknown("experiment", name, names)]
     if problems:
         raise ValueError("\n".join(f"{source}: {problem}" for problem in problems))
 
 
-def _problems(declarations: Declarations, experiment: str) -> list[str]:
+def _problems(declarations: Declarations, experiment: str) -> Iterator[str]:
     """What is wrong with an entry's references."""
-    entry = declarations.experiments[experiment]
-    here = [method for method in entry.methods if method in declarations.methods]
-    domains = [domain for domain in entry.domains if domain in declarations.domains]
-    asked = [name for column in entry.columns for name in column.benchmarks] if isinstance(entry, TableEntry) else []
-    found = [f"{experiment} is a method's name too: each is a target of its own"] * (experiment in declarations.methods)
-    found += _refusals(
-        (
-            *(("domain", name, declarations.domains, f"{experiment}: domains.yaml") for name in entry.domains),
-            *(("method", name, declarations.methods, f"{experiment}: methods.yaml") for name in entry.methods),
-            *(
-                ("domain", domain, declarations.method_domains(method), f"{experiment}: {method}")
-                for method in here
-                for domain in domains
-            ),
-            *(("benchmark", name, benchmarks(), f"{experiment}: evaluation/tasks") for name in dict.fromkeys(asked)),
-        )
-    )
-    for method in here:
-        declared = declarations.methods[method]
-        if entry.kind != "figure" and declared.role != "method":
-            found.append(f"{experiment}: {method} has role {declared.role}: only role method is evaluated")
-        if entry.kind == "figure" and not declared.trains:
-            found.append(f"{experiment}: {method} trains nothing, so it has no curve")
-    return found
+    entry, domains = declarations.experiments[experiment], declarations.domains
+    if experiment in declarations.methods:
+        yield f"{experiment} is a method's name too: each is a target of its own"
+    for domain in entry.domains:
+        yield from _unknown("domain", domain, domains, "domains.yaml")
+    for column in entry.columns if isinstance(entry, TableEntry) else ():
+        for benchmark in column.benchmarks:
+            yield from _unknown("benchmark", benchmark, benchmarks(), f"column {column.header}: evaluation/tasks")
+    for name in entry.methods:
+        yield from _unknown("method", name, declarations.methods, "methods.yaml")
+        if name not in declarations.methods:
+            continue
+        method = declarations.methods[name]
+        for domain in (domain for domain in entry.domains if domain in domains):
+            yield from _unknown("domain", domain, declarations.method_domains(name), name)
+        if entry.kind != "figure" and method.role != "method":
+            yield f"{name} has role {method.role}: only role method is evaluated"
+        if entry.kind == "figure" and not method.trains:
+            yield f"{name} trains nothing, so it has no curve"
 
 
-def _refusals(choices: Iterable[tuple[str, str, Iterable[str], str]]) -> list[str]:
-    """The message of every `choose` (what, value, allowed, source) that fails."""
-    said = []
-    for choice in choices:
-        try:
-            choose(*choice)
-        except ValueError as error:
-            said.append(str(error))
-    return said
+def _unknown(what: str, value: str, allowed: Iterable[str], source: str = "experiments.yaml") -> Iterator[str]:
+    """What `choose` says of a name that is none of the allowed ones."""
+    try:
+        choose(what, value, allowed, source)
+    except ValueError as error:
+        yield str(error)

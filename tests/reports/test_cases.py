@@ -217,8 +217,8 @@ def test_what_is_not_at_the_scale_is_named(results: Results, markers: Markers) -
 
 
 def test_a_method_that_is_not_declared_for_a_domain_is_skipped_with_a_word(results: Results, markers: Markers) -> None:
-    changed = {"methods": ("grpo", "srft"), "domains": ("math",)}
-    entry = results.decl.experiments[NAME].model_copy(update=changed)
+    fewer = {"methods": ("grpo", "srft"), "domains": ("math",)}
+    entry = results.decl.experiments[NAME].model_copy(update=fewer)
     decl = replace(results.decl, experiments={**results.decl.experiments, NAME: entry})
     changed = replace(results, decl=decl)
     found = studies(changed, markers)

@@ -122,9 +122,8 @@ def test_a_known_error_of_the_paper_is_flagged(tmp_path: Path) -> None:
 def test_the_json_file_holds_all_of_a_table(bfcl: Results) -> None:
     table = build(bfcl, "table1")
     assert Table.model_validate_json(to_json(table)) == table
-    unknown = table.model_copy(
-        update={"cells": ((Cell(ours=Estimate(1.0, math.nan, math.nan, math.inf, 1), printed=None),),)}
-    )
+    alone = Cell(ours=Estimate(1.0, math.nan, math.nan, math.inf, 1), printed=None)
+    unknown = table.model_copy(update={"cells": ((alone,),)})
     (read,) = Table.model_validate_json(to_json(unknown)).cells[0]
     assert read.ours is not None and math.isnan(read.ours.low) and read.ours.high == math.inf
 

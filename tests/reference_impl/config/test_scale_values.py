@@ -109,7 +109,7 @@ def test_the_paper_scale_evaluates_what_the_papers_tables_have(paper: Plan) -> N
 
 def test_headline_and_everything_are_the_same_at_every_scale_that_has_the_domains(paper: Plan) -> None:
     mini = load_plan({"scale": "mini"})
-    assert paper.headline == mini.headline == mini.declarations.experiments["headline"]
+    assert paper.headline == mini.headline == list(mini.declarations.headline)
     assert set(paper.targets()) == set(mini.targets())
     named = {run for _, run in paper.headline_runs}
     grid = {"sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"}
