@@ -58,6 +58,13 @@ def declared(results: Results, name: str) -> tuple[tuple[str, ...], tuple[str, .
     return entry.domains, entry.methods
 
 
+def alone(what: str, names: Sequence[str], figure: str) -> str:
+    """The one domain or method of a drawing that has room for one. Raises ValueError for several."""
+    if len(names) != 1:
+        raise ValueError(f"{figure}: its drawing shows one {what}, not {', '.join(names)}")
+    return names[0]
+
+
 def aligned_runs(results: Results, domain: str, logs: Mapping[str, pd.DataFrame]) -> Runs:
     """Logs cut where the shortest run ends, so that no curve stands alone for half of the axis."""
     divisor = results.scale.domains[domain].steps_divisor

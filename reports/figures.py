@@ -23,6 +23,7 @@ from reports.drawing import (
     STEPS,
     Drawing,
     aligned_runs,
+    alone,
     band_text,
     declared,
     draw_runs,
@@ -66,7 +67,8 @@ def policies_text(results: Results, entry: FigureEntry) -> str:
 
 def validation_by_step(results: Results, name: str) -> Drawing:
     """Validation accuracy against RL steps; a run that starts from SFT has that behind it at step 0."""
-    (domain,), methods = declared(results, name)
+    domains, methods = declared(results, name)
+    domain = alone("domain", domains, name)
     runs = aligned_runs(results, domain, {method: results.validation(domain, method) for method in methods})
     figure, (axes,) = panels(1, 3.7)
     curves = []
@@ -95,7 +97,8 @@ def validation_by_step(results: Results, name: str) -> Drawing:
 
 def validation_by_epoch(results: Results, name: str) -> Drawing:
     """Validation accuracy against SFT epochs."""
-    (domain,), (method,) = declared(results, name)
+    domains, methods = declared(results, name)
+    domain, method = alone("domain", domains, name), alone("method", methods, name)
     curve = validation_curve(results.validation(domain, method))
     figure, (axes,) = panels(1, 3.5)
     draw_validations(axes, results, method, curve)
@@ -116,7 +119,8 @@ def validation_by_epoch(results: Results, name: str) -> Drawing:
 
 def reward_above_mu(results: Results, name: str) -> Drawing:
     """Reward against steps while mu decays; mu below it."""
-    (domain,), methods = declared(results, name)
+    domains, methods = declared(results, name)
+    domain = alone("domain", domains, name)
     runs = aligned_runs(results, domain, {method: results.metrics(domain, method) for method in methods})
     figure, (upper, lower) = panels(2, 4.4, ratios=[3, 1])
     curves = draw_runs(upper, results, runs, "reward_mean")

@@ -11,8 +11,8 @@ from reference_impl.config.experiments import Column
 from reports.inputs import Results
 
 UNREADABLE = ("no_answer", "bad_format", "truncated", "timeout")
-CORRECT, SCORE, TOKENS = "correct", "score", "tokens"
-"""What of a sample is averaged: whether it is right, a judge's score from 0 to 1, its length."""
+SCORE, TOKENS = "score", "tokens"
+"""Values of a column that are not accuracies: a judge's score from 0 to 1, and the length."""
 
 
 def tasks(results: Results, column: Column) -> tuple[str, ...]:

@@ -171,6 +171,22 @@ def test_a_scale_without_the_domain_is_an_error(results: Results) -> None:
         draw(replace(results, scale=replace(results.scale, domains=domains)), "figure10")
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("figure2", {"methods": ("sft_curve", "grpo")}, "figure2: its drawing shows one method, not sft_curve, grpo"),
+        ("figure4", {"domains": ("math", "tool")}, "figure4: its drawing shows one domain, not math, tool"),
+    ],
+)
+def test_more_than_a_drawing_can_show_is_an_error(
+    results: Results, name: str, changed: dict[str, tuple[str, ...]], message: str
+) -> None:
+    entry = results.decl.experiments[name].model_copy(update=changed)
+    decl = replace(results.decl, experiments={**results.decl.experiments, name: entry})
+    with pytest.raises(ValueError, match=message):
+        draw(replace(results, decl=decl), name)
+
+
 def machado(colour: str, matrix: list[list[float]]) -> np.ndarray:
     """A colour as a colour-blind reader sees it (Machado et al. 2009, severity 1), in CIELAB."""
     srgb = np.array(to_rgb(colour))
