@@ -19,14 +19,13 @@ from typing import Any
 import pandas as pd
 
 from evaluation.statistics import Estimate, estimate_mean, estimate_score
+from reference_impl.config.experiments import PageEntry
 from reference_impl.files import read_jsonl, write_text
-from reports.figures import reading
 from reports.inputs import Results, add_common, experiment, open_results, run_command
 from reports.markers import Markers, load_markers
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
-from reports.scores import SCORE, TOKENS, matrix, scored
+from reports.scores import SCORE, TOKENS, expert_length, matrix, scored
 from reports.style import label
-from reports.tables import expert_length
 
 NAME = "cases"
 ROWS = ["domain", "task", "method", "label", "seeds", "questions", "samples"]
@@ -191,8 +190,8 @@ def study(results: Results, domain: str, methods: Sequence[str], markers: Marker
 
 def studies(results: Results, markers: Markers) -> list[Study]:
     """The case studies of every declared domain that the scale has."""
-    declared = experiment(results, NAME)
-    return [study(results, domain, declared["methods"], markers) for domain in declared["domains"]]
+    entry = experiment(results, NAME, PageEntry)
+    return [study(results, domain, entry.methods, markers) for domain in entry.domains]
 
 
 def to_csv(found: Sequence[Study], markers: Markers) -> str:
@@ -213,13 +212,13 @@ def to_csv(found: Sequence[Study], markers: Markers) -> str:
 def render(results: Results, found: Sequence[Study], markers: Markers) -> str:
     """The page."""
     declared = results.decl.experiments[NAME]
-    missing = [domain for domain in declared["domains"] if domain not in results.scale.domains]
+    missing = [domain for domain in declared.domains if domain not in results.scale.domains]
     return environment().get_template("cases.html.j2").render(
         scale=results.scale,
         miniature=is_miniature(results),
         style=style(),
         declared=declared,
-        reading=reading(NAME),
+        reading=declared.reading,
         columns=columns(markers),
         markers=markers,
         studies=found,

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference_impl.config.experiments import Experiment
+from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
 from reports.comparisons import CLAIMS, FAILS, HOLDS, UNDECIDED, Comparison, Entry, compare, needs
-from reports.inputs import Results, add_common, experiment, load_yaml, open_results, run_command
+from reports.inputs import Results, add_common, experiment, open_results, run_command
 
 __all__ = ["CLAIMS", "FAILS", "HOLDS", "UNDECIDED", "Claim", "Comparison", "decide", "to_csv"]
 
@@ -50,17 +52,17 @@ def available(results: Results, experiments: Sequence[str]) -> set[tuple[str, st
     """
     found = set()
     for name in experiments:
-        declared = experiment(results, name)
-        for domain in declared["domains"]:
-            for method in declared["methods"]:
+        entry = experiment(results, name, Experiment)
+        for domain in entry.domains:
+            for method in entry.methods:
                 if domain in results.decl.method_domains(method):
-                    found |= {(domain, method, False), (domain, method, declared["kind"] == "table")}
+                    found |= {(domain, method, False), (domain, method, entry.kind == "table")}
     return found
 
 
-def decidable(entry: Entry, there: set[tuple[str, str, bool]]) -> bool:
+def decidable(results: Results, entry: Entry, there: set[tuple[str, str, bool]]) -> bool:
     """Whether every comparison of a claim has the methods that it needs."""
-    wanted = [needs(part) for part in entry["comparisons"]]
+    wanted = [needs(results.decl, part) for part in entry["comparisons"]]
     return all((part.domain, method, part.scored) in there for part in wanted for method in part.methods)
 
 
@@ -75,8 +77,8 @@ def decide(results: Results, experiments: Sequence[str], path: Path = CLAIMS) ->
             note=entry.get("note", ""),
             comparisons=tuple(compare(results, part) for part in entry["comparisons"]),
         )
-        for entry in load_yaml(path)
-        if decidable(entry, there)
+        for entry in read_yaml(path)
+        if decidable(results, entry, there)
     ]
 
 
@@ -103,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_common(made)
     arguments = made.parse_args(argv)
     results = open_results(arguments)
-    experiments = arguments.experiments or results.decl.experiments["headline"]
+    experiments = arguments.experiments or results.decl.headline
     write_text(arguments.out, to_csv(decide(results, experiments)))
 
 

@@ -13,11 +13,11 @@ import pandas as pd
 from scipy import stats
 
 from evaluation.statistics import Estimate, minimum_detectable_difference
+from reference_impl.config import Declarations
+from reference_impl.config.experiments import Column, TableEntry
 from reports.inputs import ROOT, Results, printed
-from reports.scores import TOKENS, difference, score
+from reports.scores import TOKENS, column_name, difference, expert_length, samples_of, summarise
 from reports.style import label
-from reports.table_columns import COLUMNS, Column
-from reports.tables import expert_length
 
 CLAIMS = ROOT / "reports" / "claims.yaml"
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -70,8 +70,9 @@ def _relation(more: str, less: str, entry: Entry, unit: str) -> str:
     return f"{more} ≥ {less} − {entry['margin']:g} {unit}" if "margin" in entry else f"{more} > {less}"
 
 
-def _column(entry: Entry) -> Column:
-    headers = {column.header: column for column in COLUMNS.get(entry["table"], ())}
+def _column(decl: Declarations, entry: Entry) -> Column:
+    table = decl.experiments.get(entry["table"])
+    headers = {column.header: column for column in table.columns} if isinstance(table, TableEntry) else {}
     if entry["column"] not in headers:
         raise ValueError(f"{CLAIMS}: {entry['table']} has no column {entry['column']!r}; it has {list(headers)}")
     return headers[entry["column"]]
@@ -103,16 +104,15 @@ def _detectable(estimate: Estimate) -> float | None:
 
 def compare_scores(results: Results, entry: Entry) -> Comparison:
     """Two methods on the questions of a table's column, paired by question and seed."""
-    column, more, less = _column(entry), str(entry["more"]), str(entry["less"])
-    domain = column.selection.domain
+    column, more, less = _column(results.decl, entry), str(entry["more"]), str(entry["less"])
+    domain = column.domain
     if "expert" in (more, less):
         other, sign = (less, 1) if more == "expert" else (more, -1)
-        estimate = _minus_known(
-            expert_length(results, domain), score(results, other, column.selection, column.value), sign
-        )
+        mean = summarise(samples_of(results, other, column), column.value)
+        estimate = _minus_known(expert_length(results, domain), mean, sign)
     else:
-        estimate = difference(results, more, less, column.selection, column.value)
-    place = column.name(results) if column.graded else f"{results.decl.domains[domain].label.lower()} (tokens)"
+        estimate = difference(results, more, less, column)
+    place = column_name(results, column) if column.graded else f"{results.decl.domains[domain].label.lower()} (tokens)"
     text = f"{_relation(label(results.decl, more), label(results.decl, less), entry, column.unit)} on {place}"
     paper, margin = _printed_difference(column, entry), float(entry.get("margin", 0))
     if estimate is None:
@@ -121,8 +121,8 @@ def compare_scores(results: Results, entry: Entry) -> Comparison:
     return Comparison(text, column.unit, shown.mean, shown.low, shown.high, paper, _detectable(shown), margin)
 
 
-def _scores_needed(entry: Entry) -> Needs:
-    return Needs(_column(entry).selection.domain, frozenset({entry["more"], entry["less"]} - {"expert"}), scored=True)
+def _scores_needed(decl: Declarations, entry: Entry) -> Needs:
+    return Needs(_column(decl, entry).domain, frozenset({entry["more"], entry["less"]} - {"expert"}), scored=True)
 
 
 def _window(frame: pd.DataFrame, value: str, part: Entry, length: float) -> pd.Series:
@@ -175,14 +175,14 @@ def compare_steps(results: Results, entry: Entry) -> Comparison:
     return Comparison(text, unit, mean, low, high, None, margin=float(entry.get("margin", 0)))
 
 
-def _steps_needed(entry: Entry) -> Needs:
+def _steps_needed(_: Declarations, entry: Entry) -> Needs:
     return Needs(entry["domain"], frozenset(entry[side]["run"] for side in ("more", "less")), scored=False)
 
 
 def _validation_half(errors: Sequence[float], pairs: np.ndarray, tail: float) -> float:
     """Half width of a difference of two validation accuracies.
 
-    All looks and all seeds ask the same questions, of which validation.jsonl has only the standard error: the two
+    All validations and all seeds ask the same questions, of which validation.jsonl has only the standard error: the two
     errors are added as if the questions differed, and the spread over seeds is added to them. Too wide rather
     than too narrow.
     """
@@ -207,8 +207,8 @@ def curve_points(accuracy: np.ndarray) -> dict[str, int]:
 def compare_epochs(results: Results, entry: Entry) -> Comparison:
     """Two points of a validation curve.
 
-    The lowest and the highest point are chosen by looking, so the interval is widened for the number of
-    points looked at (Bonferroni).
+    The lowest and the highest point are chosen by their values, so the interval is widened for the number of
+    points (Bonferroni).
     """
     run, domain = entry["epochs"], entry["domain"]
     frame = results.validation(domain, run)
@@ -229,14 +229,14 @@ def compare_epochs(results: Results, entry: Entry) -> Comparison:
     return _points(text, pairs, _validation_half([error_X[first], error_X[second]], pairs, tail))
 
 
-def _epochs_needed(entry: Entry) -> Needs:
+def _epochs_needed(_: Declarations, entry: Entry) -> Needs:
     return Needs(entry["domain"], frozenset({entry["epochs"]}), scored=False)
 
 
 def compare_validation(results: Results, entry: Entry) -> Comparison:
-    """Validation accuracy of two runs, mean over the looks in the same window of both.
+    """Validation accuracy of two runs, mean over the validations in the same window of both.
 
-    The window is a share of the shorter run. More looks ask the same questions again, so that they do not narrow
+    The window is a share of the shorter run. More validations ask the same questions again, so that they do not narrow
     the interval.
     """
     domain, window = entry["domain"], entry["validation"]
@@ -258,7 +258,7 @@ def compare_validation(results: Results, entry: Entry) -> Comparison:
     return _points(text, pairs, _validation_half(errors, pairs, 0.5 + LEVEL / 2))
 
 
-def _validation_needed(entry: Entry) -> Needs:
+def _validation_needed(_: Declarations, entry: Entry) -> Needs:
     return Needs(entry["domain"], frozenset({entry["more"], entry["less"]}), scored=False)
 
 
@@ -267,7 +267,7 @@ class Kind:
     """How a kind of comparison is made, and of what."""
 
     compare: Callable[[Results, Entry], Comparison]
-    needs: Callable[[Entry], Needs]
+    needs: Callable[[Declarations, Entry], Needs]
 
 
 COMPARISONS = {
@@ -290,6 +290,6 @@ def compare(results: Results, entry: Entry) -> Comparison:
     return _kind(entry).compare(results, entry).checked()
 
 
-def needs(entry: Entry) -> Needs:
+def needs(decl: Declarations, entry: Entry) -> Needs:
     """What the comparison of an entry is computed from."""
-    return _kind(entry).needs(entry)
+    return _kind(entry).needs(decl, entry)

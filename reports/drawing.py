@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from reference_impl.config.experiments import FigureEntry
 from reference_impl.files import whole_file
 from reports.curves import Curve, common_steps, training_curve
 from reports.inputs import Results, experiment
-from reports.style import label, look
+from reports.style import label, line_style
 
 matplotlib.use("Agg")
 WIDTH = 7.2
@@ -49,12 +50,19 @@ class Runs:
         return float(max(frame["paper_step"].max() for frame in self.frames.values()))
 
 
-def declared(results: Results, name: str) -> tuple[list[str], list[str]]:
+def declared(results: Results, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Domains and methods of a figure. Raises ValueError where the scale has none of its domains."""
-    found = experiment(results, name)
-    if not found["domains"]:
+    entry = experiment(results, name, FigureEntry)
+    if not entry.domains:
         raise ValueError(f"{name} needs one of the domains of experiments.yaml; scale {results.scale.name} has none")
-    return found["domains"], found["methods"]
+    return entry.domains, entry.methods
+
+
+def alone(what: str, names: Sequence[str], figure: str) -> str:
+    """The one domain or method of a drawing that has room for one. Raises ValueError for several."""
+    if len(names) != 1:
+        raise ValueError(f"{figure}: its drawing shows one {what}, not {', '.join(names)}")
+    return names[0]
 
 
 def aligned_runs(results: Results, domain: str, logs: Mapping[str, pd.DataFrame]) -> Runs:
@@ -81,17 +89,17 @@ def panels(count: int, height: float, ratios: Sequence[float] | None = None) -> 
 
 def draw_curve(axes: Axes, results: Results, method: str, curve: Curve) -> None:
     """One method's line with its band, and the unsmoothed values behind it."""
-    style = look(results.decl, method)
+    style = line_style(results.decl, method)
     if curve.window > 1:
         axes.plot(curve.x, curve.raw, color=style["color"], linewidth=0.6, alpha=0.28, zorder=1)
     axes.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.16, linewidth=0, zorder=1)
     axes.plot(curve.x, curve.mean, label=label(results.decl, method), zorder=3, **style)
 
 
-def draw_looks(axes: Axes, results: Results, method: str, curve: Curve) -> None:
-    """A validation curve: its line, and a dot for every look at the validation set."""
+def draw_validations(axes: Axes, results: Results, method: str, curve: Curve) -> None:
+    """A validation curve: its line, and a dot for every validation."""
     draw_curve(axes, results, method, curve)
-    colour = look(results.decl, method)["color"]
+    colour = line_style(results.decl, method)["color"]
     axes.plot(curve.x, curve.mean, "o", markersize=4, color=colour, zorder=4, clip_on=False)
 
 
@@ -160,7 +168,7 @@ def validation_band_text(curves: Sequence[Curve]) -> str:
     return "95 % interval over questions" if seeds == 1 else f"95 % interval over {seeds} seeds"
 
 
-def training_figure(results: Results, name: str, value: str, unit: str) -> tuple[Figure, list[Axes], str]:
+def training_panels(results: Results, name: str, metric: str, ylabel: str) -> tuple[Figure, list[Axes], str]:
     """One panel a domain with the declared methods' curves of one logged quantity."""
     domains, methods = declared(results, name)
     figure, drawn = panels(len(domains), 0.6 + 3.1 * len(domains))
@@ -169,8 +177,8 @@ def training_figure(results: Results, name: str, value: str, unit: str) -> tuple
     shown: list[Curve] = []
     for axes, domain in zip(drawn, domains, strict=True):
         runs = aligned_runs(results, domain, {method: results.metrics(domain, method) for method in methods})
-        curves = draw_runs(axes, results, runs, value)
-        axes.set(ylabel=unit, xlabel=STEPS)
+        curves = draw_runs(axes, results, runs, metric)
+        axes.set(ylabel=ylabel, xlabel=STEPS)
         if len(domains) > 1:
             axes.set_title(results.decl.domains[domain].label, loc="left")
         miniature_axis(axes, runs.divisor)

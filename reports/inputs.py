@@ -6,43 +6,38 @@ A file that is not there is a ValueError that names it and the command that make
 import argparse
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from reference_impl.config import Declarations, Scale, choose, load_declarations, load_scale
+from reference_impl.config.experiments import Experiment
+from reference_impl.config.model import read_yaml
 from reference_impl.files import read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = ROOT / "reports" / "published"
+E = TypeVar("E", bound=Experiment)
 TASKS = ROOT / "evaluation" / "tasks"
-
-
-def load_yaml(path: Path) -> Any:
-    """A YAML file of this project. Raises ValueError naming the file where it is missing."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @cache
 def task_benchmarks(task: str) -> tuple[str, ...]:
     """The paper's benchmarks that a task stands for (`benchmark` in evaluation/tasks/<task>.yaml: one or a list)."""
-    named = load_yaml(TASKS / f"{task}.yaml")["benchmark"]
+    named = read_yaml(TASKS / f"{task}.yaml")["benchmark"]
     return (named,) if isinstance(named, str) else tuple(named)
 
 
 @cache
 def published_table(name: str) -> tuple[dict[str, str], ...]:
-    """Rows of a printed table, printed strings as they are; see reports/published/README.md."""
+    """Rows of a printed table, printed strings as they are (reports/published/README.md); none of one of the user's."""
     path = PUBLISHED / f"{name}.csv"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: what the paper prints is in table1 to table12 and scaling")
+        return ()
     with path.open(encoding="utf-8", newline="") as lines:
         return tuple(csv.DictReader(lines))
 
@@ -120,7 +115,7 @@ class Results:
         return self._lines(f"runs/{domain}/{method}/{{seed}}/metrics.jsonl")
 
     def validation(self, domain: str, method: str) -> pd.DataFrame:
-        """validation.jsonl of a run, all seeds, one row a look at the validation set."""
+        """validation.jsonl of a run, all seeds, one row a validation."""
         return self._lines(f"runs/{domain}/{method}/{{seed}}/validation.jsonl")
 
     def _lines(self, pattern: str) -> pd.DataFrame:
@@ -149,17 +144,17 @@ def _seed_of(path: Path) -> int:
     return int(part.removeprefix("seed").split(".")[0])
 
 
-def experiment(results: Results, name: str) -> dict[str, Any]:
-    """The declaration of a table or figure (title, domains, methods), with the domains that this scale has."""
-    names = [key for key in results.decl.experiments if key != "headline"]
-    declared = results.decl.experiments[choose("table or figure", name, names, "experiments.yaml")]
-    return {**declared, "domains": [domain for domain in declared["domains"] if domain in results.scale.domains]}
+def experiment(results: Results, name: str, kind: type[E]) -> E:
+    """The declaration of a table, figure or page, with the domains that this scale has."""
+    known = {name: entry for name, entry in results.decl.experiments.items() if isinstance(entry, kind)}
+    entry = known[choose("name", name, known, "experiments.yaml")]
+    return entry.model_copy(update={"domains": tuple(name for name in entry.domains if name in results.scale.domains)})
 
 
-def parser(description: str, what: str, names: Iterable[str]) -> argparse.ArgumentParser:
+def parser(description: str, what: str) -> argparse.ArgumentParser:
     """The command line that tables and figures share."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument(f"--{what}", required=True, choices=sorted(names), help=f"which {what}")
+    made.add_argument(f"--{what}", required=True, help=f"which {what} of experiments.yaml")
     made.add_argument("--out", required=True, type=Path, help="folder to write to")
     add_common(made)
     return made

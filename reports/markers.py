@@ -11,7 +11,8 @@ from pathlib import Path
 
 import markupsafe
 
-from reports.inputs import ROOT, load_yaml
+from reference_impl.config.model import read_yaml
+from reports.inputs import ROOT
 
 MARKERS = ROOT / "reports" / "markers.yaml"
 HIDDEN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"} | {
@@ -83,7 +84,7 @@ def load_markers(path: Path = MARKERS) -> Markers:
     """
     kinds = tuple(
         Kind(name, entry["label"], entry["paper"].strip(), tuple(entry["phrases"]))
-        for name, entry in load_yaml(path).items()
+        for name, entry in read_yaml(path).items()
     )
     seen: dict[str, str] = {}
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""Which scored samples a column or a claim is about, as question-by-seed matrices."""
+"""The scored samples of a table's column, as question-by-seed matrices, and what they come to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,33 @@ import numpy as np
 import pandas as pd
 
 from evaluation.statistics import Estimate, estimate_mean, estimate_score, paired_difference, question_matrix
+from reference_impl.config.experiments import Column
 from reports.inputs import Results
 
-LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
-NON_LIVE = ("simple_python", "multiple", "parallel", "parallel_multiple")
 UNREADABLE = ("no_answer", "bad_format", "truncated", "timeout")
-CORRECT, SCORE, TOKENS = "correct", "score", "tokens"
-"""What of a sample is averaged: whether it is right, a judge's score from 0 to 1, its length."""
+SCORE, TOKENS = "score", "tokens"
+"""Values of a column that are not accuracies: a judge's score from 0 to 1, and the length."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Questions of some of the paper's benchmarks in one domain."""
+def tasks(results: Results, column: Column) -> tuple[str, ...]:
+    """This scale's tasks for a column's benchmarks."""
+    found = (results.task(column.domain, benchmark) for benchmark in column.benchmarks)
+    return tuple(task for task in found if task is not None)
 
-    domain: str
-    benchmarks: tuple[str, ...]
-    categories: tuple[str, ...] = ()
-    """BFCL categories or MMLU-Pro subjects; empty: all."""
 
-    def tasks(self, results: Results) -> tuple[str, ...]:
-        """This scale's tasks for the benchmarks."""
-        found = (results.task(self.domain, benchmark) for benchmark in self.benchmarks)
-        return tuple(task for task in found if task is not None)
+def column_name(results: Results, column: Column) -> str:
+    """What was asked: the task's name and the part of it."""
+    asked = tasks(results, column)
+    return " ".join(filter(None, [" + ".join(asked), column.part])) if asked else f"{column.header} (not asked here)"
 
-    def samples(self, results: Results, method: str) -> pd.DataFrame:
-        """The method's samples on these questions."""
-        frame = results.scores(self.domain, method)
-        inside = frame["task"].isin(self.tasks(results))
-        if self.categories:
-            inside &= frame["category"].isin(self.categories)
-        return frame[inside]
+
+def samples_of(results: Results, method: str, column: Column) -> pd.DataFrame:
+    """The method's samples on a column's questions."""
+    frame = results.scores(column.domain, method)
+    inside = frame["task"].isin(tasks(results, column))
+    if column.categories:
+        inside &= frame["category"].isin(column.categories)
+    return frame[inside]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def scored(samples: Sequence[pd.DataFrame], value: str) -> list[pd.DataFrame]:
     return [frame[~frame["item_id"].isin(unscored)] for frame in samples]
 
 
-def summarise(samples: pd.DataFrame, value: str = CORRECT) -> Estimate | None:
+def summarise(samples: pd.DataFrame, value: str) -> Estimate | None:
     """The mean of samples with its interval; None without samples."""
     (samples,) = scored([samples], value)
     if samples.empty:
@@ -73,21 +70,25 @@ def summarise(samples: pd.DataFrame, value: str = CORRECT) -> Estimate | None:
     return estimate(cells.frame.to_numpy(), strata=cells.strata_N)
 
 
-def score(results: Results, method: str, selection: Selection, value: str = CORRECT) -> Estimate | None:
-    """A method's mean over a selection with its interval; None where this scale asks no such question."""
-    return summarise(selection.samples(results, method), value)
+def expert_length(results: Results, domain: str) -> Estimate:
+    """Mean length of the expert's demonstrations in tokens: a known number of this data set, without an
+    interval.
+    """
+    manifest = results.manifest(domain)
+    mean = float(manifest["expert_length_mean"])
+    return Estimate(mean, 0.0, mean, mean, int(manifest["expert_rows"]))
 
 
-def difference(results: Results, a: str, b: str, selection: Selection, value: str = CORRECT) -> Estimate | None:
-    """a - b, paired by question and seed; None where this scale asks no such question."""
-    samples = scored([selection.samples(results, method) for method in (a, b)], value)
+def difference(results: Results, a: str, b: str, column: Column) -> Estimate | None:
+    """a - b on a column's questions, paired by question and seed; None where this scale asks no such question."""
+    samples = scored([samples_of(results, method, column) for method in (a, b)], column.value)
     if samples[0].empty or samples[1].empty:
         return None
-    first, second = (matrix(frame, value) for frame in samples)
+    first, second = (matrix(frame, column.value) for frame in samples)
     seeds = first.frame.index.intersection(second.frame.index)
     if not first.frame.columns.equals(second.frame.columns) or seeds.empty:
         raise ValueError(
-            f"{a} and {b} cannot be paired in {selection.domain}: "
+            f"{a} and {b} cannot be paired in {column.domain}: "
             f"{first.frame.shape[1]} and {second.frame.shape[1]} questions, "
             f"seeds {list(first.frame.index)} and {list(second.frame.index)}"
         )

@@ -21,13 +21,13 @@ from typing import Any
 import markdown
 
 from reference_impl.config import Declarations, choose
+from reference_impl.config.experiments import Experiment
+from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
-from reports import table_formats
 from reports.claims import FAILS, HOLDS, UNDECIDED, Claim, Comparison, decide
-from reports.figures import reading
-from reports.inputs import PUBLISHED, ROOT, Results, add_common, experiment, load_yaml, open_results, run_command
+from reports.inputs import PUBLISHED, ROOT, Results, add_common, open_results, run_command
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
-from reports.tables import TABLES, Table
+from reports.table_model import Table
 
 FIDELITY = ROOT / "docs" / "fidelity.md"
 VERDICT_CLASS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided"}
@@ -63,30 +63,27 @@ class TableView:
     """Ending → data URI."""
 
 
-def declared(decl: Declarations, *kinds: str) -> dict[str, dict[str, Any]]:
+def declared(decl: Declarations, *kinds: str) -> dict[str, Experiment]:
     """The declared experiments of some kinds, in the order of experiments.yaml."""
-    return {name: entry for name, entry in decl.experiments.items() if name != HEADLINE and entry["kind"] in kinds}
+    return {name: entry for name, entry in decl.experiments.items() if entry.kind in kinds}
 
 
-def shown(decl: Declarations, page: str) -> dict[str, dict[str, Any]]:
+def shown(decl: Declarations, page: str) -> dict[str, Experiment]:
     """The experiments of a page: the headline's, or every table and figure. Raises ValueError for an unknown name."""
     all_of_them = declared(decl, "table", "figure")
     if page == EVERYTHING:
         return all_of_them
-    names = (
-        choose("table or figure", name, all_of_them, "experiments.yaml, headline")
-        for name in decl.experiments[HEADLINE]
-    )
+    names = (choose("table or figure", name, all_of_them, "experiments.yaml, headline") for name in decl.headline)
     return {name: all_of_them[name] for name in names}
 
 
-def figure_view(results: Results, name: str, paper: str) -> FigureView:
-    """A drawn figure from its files; missing ones are an error that says how to make them."""
+def figure_view(results: Results, name: str, entry: Experiment) -> FigureView:
+    """A figure from its files; missing ones are an error that says how to make them."""
     folder = results.root / "report" / "figures"
     words = results.json(folder / f"{name}.json")
     image = results.require(folder / f"{name}.svg").read_bytes()
     uri = data_uri(image, "image/svg+xml")
-    return FigureView(name, paper, words["title"], words["caption"], words["reading"], uri)
+    return FigureView(name, entry.paper, words["title"], words["caption"], words["reading"], uri)
 
 
 def column_groups(table: Table) -> tuple[tuple[str, int], ...]:
@@ -100,19 +97,23 @@ def column_groups(table: Table) -> tuple[tuple[str, int], ...]:
     return tuple(groups)
 
 
-def table_view(results: Results, name: str, paper: str) -> TableView:
-    """A table computed from the scores, with its files for download."""
-    table = TABLES[name](results)
+def table_view(results: Results, name: str, entry: Experiment) -> TableView:
+    """A table from its files; missing ones are an error that says how to make them."""
+
+    def content(ending: str) -> bytes:
+        return results.require(results.root / "report" / "tables" / f"{name}.{ending}").read_bytes()
+
+    table = Table.model_validate_json(content("json"))
     kinds = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
-    files = {ending: data_uri(write(table).encode(), kinds[ending]) for ending, write in table_formats.FORMATS.items()}
-    entries = (results.decl.methods[method] for method in table.methods if method in results.decl.methods)
-    doubtful = frozenset(entry.name for entry in entries if low_confidence(entry.paper))
-    return TableView(name, paper, table, reading(name), column_groups(table), doubtful, files)
+    files = {ending: data_uri(content(ending), kind) for ending, kind in kinds.items()}
+    methods = (results.decl.methods[method] for method in table.methods if method in results.decl.methods)
+    doubtful = frozenset(method.name for method in methods if low_confidence(method.paper))
+    return TableView(name, entry.paper, table, entry.reading, column_groups(table), doubtful, files)
 
 
-def view(results: Results, name: str, entry: Mapping[str, Any]) -> TableView | FigureView:
+def view(results: Results, name: str, entry: Experiment) -> TableView | FigureView:
     """A table or figure as the page shows it."""
-    return (table_view if entry["kind"] == "table" else figure_view)(results, name, entry["paper"])
+    return (table_view if entry.kind == "table" else figure_view)(results, name, entry)
 
 
 def bar(comparison: Comparison, reach: float) -> dict[str, float]:
@@ -137,16 +138,16 @@ def claim_view(claim: Claim) -> dict[str, Any]:
     }
 
 
-def runs_behind(decl: Declarations, experiments: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def runs_behind(decl: Declarations, experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
     """Domain → names of the runs and selections that some experiments are made of, in the order of methods.yaml."""
     behind: dict[str, set[str]] = {}
     for entry in experiments.values():
-        for domain in entry["domains"]:
-            waiting = [method for method in entry["methods"] if domain in decl.method_domains(method)]
+        for domain in entry.domains:
+            waiting = [method for method in entry.methods if domain in decl.method_domains(method)]
             while waiting:
                 method = decl.method(waiting.pop())
                 behind.setdefault(domain, set()).add(method.name)
-                waiting += [name for name in (method.init, method.select.get("from")) if name in decl.methods]
+                waiting += [name for name in (method.init, method.select.get("from", "policy")) if name in decl.methods]
     return {
         domain: list(dict.fromkeys(run for name in decl.methods if name in names for run in (name, *decl.runs(name))))
         for domain, names in behind.items()
@@ -196,13 +197,13 @@ def render(results: Results, page: str) -> str:
     """The whole page."""
     decl, scale = results.decl, results.scale
     wanted = shown(decl, page)
-    here = {name: entry for name, entry in wanted.items() if experiment(results, name)["domains"]}
+    here = {name: entry for name, entry in wanted.items() if set(entry.domains) & set(scale.domains)}
     views = [view(results, name, entry) for name, entry in here.items()]
     claims = decide(results, list(here))
     behind = runs_behind(decl, here)
     roles = {domain: policies(decl, behind, domain) for domain in scale.domains}
     runs = run_rows(results, behind)
-    known = load_yaml(PUBLISHED / "known_errors.yaml")
+    known = read_yaml(PUBLISHED / "known_errors.yaml")
     return environment().get_template("index.html.j2").render(
         page=page,
         scale=scale,
@@ -212,7 +213,7 @@ def render(results: Results, page: str) -> str:
         paper_policies=sorted({decl.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
         style=style(),
         views=views,
-        absent=[f"{entry['paper']}, {entry['title']}" for name, entry in wanted.items() if name not in here],
+        absent=[f"{entry.paper}, {entry.title}" for name, entry in wanted.items() if name not in here],
         pages=declared(decl, "page") if page == EVERYTHING else {},
         claims=[claim_view(claim) for claim in claims],
         verdicts={verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},

@@ -1,11 +1,10 @@
-"""How methods look: one colour and one dash pattern per method in every figure, labels from methods.yaml.
+"""Line styles: one colour and one dash pattern per method in every figure, and labels from methods.yaml.
 
 The colours are Okabe and Ito's, which stay apart under the common colour-vision deficiencies; the dash
-patterns carry the same information again, for print. A method of a figure without a look of its own here takes
+patterns carry the same information again, for print. A method of a figure without a style of its own here takes
 the first one that no other curve of its figures has.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +16,9 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6E6E6E"
 Dash = str | tuple[int, tuple[float, ...]]
 SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (6, 2)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6))
-Look = tuple[str, Dash]
+LineStyle = tuple[str, Dash]
 
-OWN: dict[str, Look] = {
+OWN: dict[str, LineStyle] = {
     "expert": (BLACK, DOTTED),
     "original": (GREY, DASHED),
     "grpo": (BLUE, SOLID),
@@ -38,7 +37,7 @@ OWN: dict[str, Look] = {
 SHARED_COLOURS = (GREEN, PURPLE, SKY, ORANGE, BLUE, VERMILLION, BLACK)
 SHARED_DASHES: tuple[Dash, ...] = (SOLID, DASHED, DASHDOT, DOTTED)
 REFERENCES = ("expert", "original")
-"""Horizontal lines that a figure may have besides its curves: their looks stay theirs."""
+"""Horizontal lines that a figure may have besides its curves: their styles stay theirs."""
 
 RC: dict[RcKeyType, Any] = {
     "font.size": 9.5,
@@ -70,39 +69,35 @@ RC: dict[RcKeyType, Any] = {
 
 def figure_methods(decl: Declarations) -> tuple[tuple[str, ...], ...]:
     """The curves of every declared figure."""
-    return tuple(
-        tuple(declared["methods"])
-        for declared in decl.experiments.values()
-        if isinstance(declared, Mapping) and declared["kind"] == "figure"
-    )
+    return tuple(entry.methods for entry in decl.experiments.values() if entry.kind == "figure")
 
 
 @lru_cache
-def assign_looks(figures: tuple[tuple[str, ...], ...]) -> dict[str, Look]:
-    """Every curve's look: its own, or the first free one of the shared looks.
+def assign_styles(figures: tuple[tuple[str, ...], ...]) -> dict[str, LineStyle]:
+    """Every curve's style: its own, or the first free one of the shared styles.
 
     Free: no curve of a common figure has the colour. A figure with more curves than there are colours takes
     colours again, in other dashes.
 
     Raises:
-        ValueError: a figure has more curves than there are looks.
+        ValueError: a figure has more curves than there are styles.
     """
     shared = [(colour, dash) for dash in SHARED_DASHES for colour in SHARED_COLOURS]
-    looks = dict(OWN)
+    styles = dict(OWN)
     for method in dict.fromkeys(method for figure in figures for method in figure if method not in OWN):
         beside = {other for figure in figures if method in figure for other in figure} | set(REFERENCES)
-        taken = {looks[other] for other in beside if other in looks}
+        taken = {styles[other] for other in beside if other in styles}
         colours = {colour for colour, _ in taken}
         free = [candidate for candidate in shared if candidate not in taken]
         if not free:
-            raise ValueError(f"no look is left for {method!r}: a figure can hold {len(shared)} curves")
-        looks[method] = next((candidate for candidate in free if candidate[0] not in colours), free[0])
-    return looks
+            raise ValueError(f"no line style is left for {method!r}: a figure can hold {len(shared)} curves")
+        styles[method] = next((candidate for candidate in free if candidate[0] not in colours), free[0])
+    return styles
 
 
-def look(decl: Declarations, method: str) -> dict[str, Any]:
+def line_style(decl: Declarations, method: str) -> dict[str, Any]:
     """Keyword arguments of a method's line: colour and dashes."""
-    colour, dash = assign_looks(figure_methods(decl))[method]
+    colour, dash = assign_styles(figure_methods(decl))[method]
     return {"color": colour, "linestyle": dash}
 
 

@@ -1,16 +1,11 @@
-"""A table as CSV (every number in its own column), Markdown and LaTeX (the same cells for reading)."""
-
-from __future__ import annotations
+"""A table as CSV (a column for every number), Markdown and LaTeX (the same cells for reading), JSON (all of it)."""
 
 import csv
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from evaluation.statistics import Estimate
-
-if TYPE_CHECKING:
-    from reports.tables import Cell, Table
+from reports.table_model import Cell, Table
 
 NOTHING = "–"
 
@@ -134,4 +129,9 @@ def to_latex(table: Table) -> str:
     )
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
+def to_json(table: Table) -> str:
+    """The table itself, for the page to read."""
+    return table.model_dump_json(indent=1) + "\n"
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "json": to_json}

@@ -3,19 +3,16 @@
 Everything is read from the declarations and the samples, so that a new method brings its own notes.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from reference_impl.config import Expert, domain_size, expert_rows, group_size, resolve_run
-from reports.inputs import Results, experiment, published_table
-from reports.scores import SCORE
-
-if TYPE_CHECKING:
-    from reports.table_columns import Column
-    from reports.tables import Cell
+from reference_impl.config.experiments import Column
+from reports.inputs import Results, published_table
+from reports.scores import SCORE, column_name
+from reports.table_model import Cell, Table
 
 UNREADABLE_NOTE = 0.05
 """Shares of unreadable answers above this are named under the table: the score then measures format as well."""
@@ -48,10 +45,21 @@ def _qualifier(text: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table's methods with their labels in it."""
+    """A table's rows, and the results that they are made of."""
 
     results: Results
-    labels: Mapping[str, str]
+    table: Table
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Method → its label in the table, in the order of the rows."""
+        return dict(zip(self.table.methods, self.table.labels, strict=True))
+
+    @property
+    def cells(self) -> list[tuple[str, Column, Cell]]:
+        """Every cell with its row's label and its column."""
+        rows = zip(self.table.labels, self.table.cells, strict=True)
+        return [(name, *place) for name, row in rows for place in zip(self.table.columns, row, strict=True)]
 
     def of(self, domain: str) -> list[str]:
         """The methods that are trained in a domain."""
@@ -76,40 +84,33 @@ class Rows:
         return found
 
 
-def notes(
-    results: Results, table: str, labels: Mapping[str, str], columns: Sequence[Column], cells: Sequence[Sequence[Cell]]
-) -> tuple[str, ...]:
-    """Every note of a table, the most general first.
-
-    labels: method → its label in the table, in the order of the rows.
-    """
-    rows = Rows(results, labels)
-    domains = list(dict.fromkeys(column.selection.domain for column in columns))
+def notes(results: Results, table: Table) -> tuple[str, ...]:
+    """Every note of a table, the most general first."""
+    rows = Rows(results, table)
+    domains = list(dict.fromkeys(column.domain for column in table.columns))
     said = (
-        *_interval_notes(cells),
-        *_unreadable_notes(rows, columns, cells),
-        *_unscored_notes(rows, cells),
-        *(note for domain in domains for note in _identical_notes(rows, domain)),
-        *(note for make in DECLARED for domain in domains for note in make(rows, domain)),
+        *_interval_notes(rows),
+        *_unreadable_notes(rows),
+        *_unscored_notes(rows),
+        *(note for make in OF_A_DOMAIN for domain in domains for note in make(rows, domain)),
         *_confidence_notes(rows, domains),
-        *_judge_notes(results, columns),
-        *_printed_notes(rows, table, cells),
+        *_judge_notes(rows),
+        *_printed_notes(rows),
     )
     return tuple(dict.fromkeys(said))
 
 
-def _interval_notes(cells: Sequence[Sequence[Cell]]) -> list[str]:
-    seeds = max((cell.ours.seeds for row in cells for cell in row if cell.ours), default=1)
+def _interval_notes(rows: Rows) -> list[str]:
+    seeds = max((cell.ours.seeds for _, _, cell in rows.cells if cell.ours), default=1)
     return [f"Intervals: 95 %, over {'questions' if seeds == 1 else f'questions and {seeds} seeds'}."]
 
 
-def _unreadable_notes(rows: Rows, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> list[str]:
+def _unreadable_notes(rows: Rows) -> list[str]:
     hard = sorted(
         (
-            (cell.unreadable, f"{name} on {column.name(rows.results)} {cell.unreadable:.0%}")
-            for name, row in zip(rows.labels.values(), cells, strict=True)
-            for column, cell in zip(columns, row, strict=True)
-            if cell.unreadable and cell.unreadable > UNREADABLE_NOTE and len(column.selection.categories) != 1
+            (cell.unreadable, f"{name} on {column_name(rows.results, column)} {cell.unreadable:.0%}")
+            for name, column, cell in rows.cells
+            if cell.unreadable and cell.unreadable > UNREADABLE_NOTE and len(column.categories) != 1
         ),
         reverse=True,
     )
@@ -120,8 +121,9 @@ def _unreadable_notes(rows: Rows, columns: Sequence[Column], cells: Sequence[Seq
     return [f"Most answers that the grader could not read, for their format or length: {named}{more}."]
 
 
-def _unscored_notes(rows: Rows, cells: Sequence[Sequence[Cell]]) -> list[str]:
-    counts = {name: max(cell.unscored for cell in row) for name, row in zip(rows.labels.values(), cells, strict=True)}
+def _unscored_notes(rows: Rows) -> list[str]:
+    table = rows.table
+    counts = {name: max(cell.unscored for cell in row) for name, row in zip(table.labels, table.cells, strict=True)}
     named = [f"{name} {count}" for name, count in counts.items() if count]
     return [f"Questions left out because the judge failed: {', '.join(named)}."] if named else []
 
@@ -209,8 +211,8 @@ def _length_notes(rows: Rows, domain: str) -> list[str]:
     ]
 
 
-DECLARED = (_policy_notes, _expert_notes, _protocol_notes, _length_notes)
-"""Notes that follow from a domain's declarations."""
+OF_A_DOMAIN = (_identical_notes, _policy_notes, _expert_notes, _protocol_notes, _length_notes)
+"""Notes on one domain: the first follows from its answers, the others from its declarations."""
 
 
 def _confidence_notes(rows: Rows, domains: Sequence[str]) -> list[str]:
@@ -227,23 +229,25 @@ def _confidence_notes(rows: Rows, domains: Sequence[str]) -> list[str]:
     return said
 
 
-def _judge_notes(results: Results, columns: Sequence[Column]) -> list[str]:
-    judged = dict.fromkeys(column.selection.domain for column in columns if column.value == SCORE)
+def _judge_notes(rows: Rows) -> list[str]:
+    judged = dict.fromkeys(column.domain for column in rows.table.columns if column.value == SCORE)
     return [
         f"Judge of the {domain} domain: {', '.join(f'{key} {judge[key]}' for key in JUDGE_SETTINGS if key in judge)}."
         for domain in judged
-        if (judge := results.scale.domains[domain].judge)
+        if (judge := rows.results.scale.domains[domain].judge)
     ]
 
 
-def _printed_notes(rows: Rows, table: str, cells: Sequence[Sequence[Cell]]) -> list[str]:
+def _printed_notes(rows: Rows) -> list[str]:
+    printed = {row["method"] for row in published_table(rows.table.name)}
+    if not printed:
+        return ["The paper has no such table."]
     said = []
-    if any(cell.implied for row in cells for cell in row):
+    if any(cell.implied for _, _, cell in rows.cells):
         said.append("†: printed so, but the paper's own averages imply the value in parentheses.")
-    place = experiment(rows.results, table)["paper"]
+    place = rows.results.decl.experiments[rows.table.name].paper
     if not place.startswith("Table"):
         said.append(f"The paper has no such table: its numbers are read from the text of {place}.")
-    printed = {row["method"] for row in published_table(table)}
     if unprinted := [method for method in rows.labels if method not in printed]:
         said.append(f"Rows that the paper does not print: {rows.names(unprinted)}.")
     return said

@@ -217,10 +217,10 @@ def estimate_scale(plan: Plan, target: str, assumptions: Assumptions) -> list[Es
     evaluated: dict[tuple[str, str], None] = {}
     for name in names:
         entry = choice.declarations.experiments[name]
-        domains = [domain for domain in entry["domains"] if domain in scale.domains]
-        for domain, method in ((domain, method) for method in entry["methods"] for domain in domains):
+        domains = [domain for domain in entry.domains if domain in scale.domains]
+        for domain, method in ((domain, method) for method in entry.methods for domain in domains):
             needed.update(dict.fromkeys((domain, other) for other in sorted(choice.needed(method))))
-            if choice.declarations.method(method).role == "method" and entry["kind"] != "figure":
+            if choice.declarations.method(method).role == "method" and entry.kind != "figure":
                 evaluated[domain, method] = None
     policies = sorted({scale.domains[domain].policies[_role(plan, name)] for domain, name in needed})
     rows = [_stored(plan, f"policy {name}", name) for name in policies]

@@ -1,5 +1,7 @@
 """Checks of what the configuration files say of each other, which no schema can see."""
 
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import yaml
 
 from pipelines.data.stages import STAGES, load_stage
 from reference_impl.config import Declarations, Scale, choose, resolve_run
+from reference_impl.config.experiments import TableEntry
 
 TASKS_DIR = Path(__file__).resolve().parents[2] / "evaluation" / "tasks"
 
@@ -19,6 +22,13 @@ def task_settings(name: str) -> dict[str, Any]:
     """A task's file as it is; evaluation.tasks checks it."""
     content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
     return content
+
+
+@cache
+def benchmarks() -> list[str]:
+    """The paper's benchmarks that some task stands for."""
+    named = (task_settings(task)["benchmark"] for task in task_names())
+    return sorted({name for one in named for name in ([one] if isinstance(one, str) else one)})
 
 
 def check_scale(declarations: Declarations, scale: Scale) -> None:
@@ -90,28 +100,44 @@ def _check_engine(scale: Scale) -> None:
         )
 
 
-def experiment_entries(declarations: Declarations) -> dict[str, Any]:
-    """The entries of experiments.yaml without `headline`, which is a list of them."""
-    return {name: entry for name, entry in declarations.experiments.items() if name != "headline"}
-
-
 def check_experiments(declarations: Declarations, source: str) -> None:
-    """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it."""
-    entries = experiment_entries(declarations)
-    for name in declarations.experiments["headline"]:
-        choose("experiment", name, entries, f"{source}: headline")
-    for name, entry in entries.items():
-        if name in declarations.methods:
-            raise ValueError(f"{source}: {name} is a method's name too: each is a target of its own")
-        for domain in entry["domains"]:
-            choose("domain", domain, declarations.domains, f"{source}: {name}: domains.yaml")
-        for method in entry["methods"]:
-            declared = declarations.methods[
-                choose("method", method, declarations.methods, f"{source}: {name}: methods.yaml")
-            ]
-            for domain in entry["domains"]:
-                choose("domain", domain, declarations.method_domains(method), f"{source}: {name}: {method}")
-            if entry["kind"] != "figure" and declared.role != "method":
-                raise ValueError(f"{source}: {name}: {method} has role {declared.role}: only role method is evaluated")
-            if entry["kind"] == "figure" and not declared.trains:
-                raise ValueError(f"{source}: {name}: {method} trains nothing, so it has no curve")
+    """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it.
+
+    Raises ValueError with one line for every mistake.
+    """
+    names = declarations.experiments
+    problems = [f"{name}: {text}" for name in names for text in _problems(declarations, name)]
+    problems += [f"headline: {text}" for name in declarations.headline for text in _unknown("experiment", name, names)]
+    if problems:
+        raise ValueError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def _problems(declarations: Declarations, experiment: str) -> Iterator[str]:
+    """What is wrong with an entry's references."""
+    entry, domains = declarations.experiments[experiment], declarations.domains
+    if experiment in declarations.methods:
+        yield f"{experiment} is a method's name too: each is a target of its own"
+    for domain in entry.domains:
+        yield from _unknown("domain", domain, domains, "domains.yaml")
+    for column in entry.columns if isinstance(entry, TableEntry) else ():
+        for benchmark in column.benchmarks:
+            yield from _unknown("benchmark", benchmark, benchmarks(), f"column {column.header}: evaluation/tasks")
+    for name in entry.methods:
+        yield from _unknown("method", name, declarations.methods, "methods.yaml")
+        if name not in declarations.methods:
+            continue
+        method = declarations.methods[name]
+        for domain in (domain for domain in entry.domains if domain in domains):
+            yield from _unknown("domain", domain, declarations.method_domains(name), name)
+        if entry.kind != "figure" and method.role != "method":
+            yield f"{name} has role {method.role}: only role method is evaluated"
+        if entry.kind == "figure" and not method.trains:
+            yield f"{name} trains nothing, so it has no curve"
+
+
+def _unknown(what: str, value: str, allowed: Iterable[str], source: str = "experiments.yaml") -> Iterator[str]:
+    """What `choose` says of a name that is none of the allowed ones."""
+    try:
+        choose(what, value, allowed, source)
+    except ValueError as error:
+        yield str(error)

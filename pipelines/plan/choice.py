@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pipelines.data.splits import split_rows
-from pipelines.plan.checks import experiment_entries
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_shipped
 from reference_impl.config import Declarations, Scale
@@ -56,14 +55,14 @@ class Choice:
         """Names of the tables, figures and pages of which the scale has a domain, in the report's order."""
         return [
             name
-            for name, entry in experiment_entries(self.declarations).items()
-            if kind in (None, entry["kind"]) and set(entry["domains"]) & set(self.scale.domains)
+            for name, entry in self.declarations.experiments.items()
+            if kind in (None, entry.kind) and set(entry.domains) & set(self.scale.domains)
         ]
 
     @cached_property
     def headline(self) -> list[str]:
         """The tables, figures and pages that the default target makes."""
-        return [name for name in self.declarations.experiments["headline"] if name in self.experiments()]
+        return [name for name in self.declarations.headline if name in self.experiments()]
 
     def needed(self, method: str) -> set[str]:
         """A method, its runs, and those of everything that it starts from or chooses among."""
@@ -79,6 +78,6 @@ class Choice:
         found: set[tuple[str, str]] = set()
         for experiment in self.headline:
             entry = self.declarations.experiments[experiment]
-            for method in entry["methods"]:
-                found |= {(domain, name) for domain in entry["domains"] for name in self.needed(method)}
+            for method in entry.methods:
+                found |= {(domain, name) for domain in entry.domains for name in self.needed(method)}
         return frozenset(found)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.plan import Plan, load_plan
 from reference_impl.config import Method, RunConfig, expert_file, resolve_run
+from reference_impl.config.experiments import Experiment
 
 SCALE = "mini"
 HEAD = f"""# What is declared
@@ -34,7 +35,7 @@ def document(plan: Plan) -> str:
     entries = {name: plan.choice.declarations.experiments[name] for name in plan.choice.experiments()}
     parts = [HEAD, "## Overview\n", _overview(plan, entries)]
     for name, entry in entries.items():
-        parts += [f"## {entry['paper']}: {entry['title']}\n", _experiment(plan, name, entry)]
+        parts += [f"## {entry.paper}: {entry.title}\n", _experiment(plan, name, entry)]
     parts += ["## Domains\n", _domains(plan), "## Methods\n"]
     parts += [_method(plan, method, entries) for method in plan.choice.declarations.methods.values()]
     return "\n".join(parts)
@@ -54,12 +55,12 @@ def _files(plan: Plan, experiment: str) -> str:
     return ", ".join(f"`{path.removeprefix(folder)}`" for path in plan.files.report(experiment))
 
 
-def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
+def _overview(plan: Plan, entries: Mapping[str, Experiment]) -> str:
     rows = [
         [
-            entry["paper"],
-            entry["title"],
-            ", ".join(entry["domains"]),
+            entry.paper,
+            entry.title,
+            ", ".join(entry.domains),
             f"`{name}`",
             "yes" if name in plan.choice.headline else "",
             _files(plan, name),
@@ -69,12 +70,12 @@ def _overview(plan: Plan, entries: Mapping[str, Any]) -> str:
     return _table(["paper", "what", "domains", "target", "headline", "files"], rows)
 
 
-def _experiment(plan: Plan, name: str, entry: Mapping[str, Any]) -> str:
+def _experiment(plan: Plan, name: str, entry: Experiment) -> str:
     rows = [
         [_link(method.name), method.label, _origin(method), _loss(method), _budget(method), _others(method)]
-        for method in map(plan.choice.declarations.method, entry["methods"])
+        for method in map(plan.choice.declarations.method, entry.methods)
     ]
-    text = f"`snakemake --cores 2 {name}` writes {_files(plan, name)}. Domains: {', '.join(entry['domains'])}.\n\n"
+    text = f"`snakemake --cores 2 {name}` writes {_files(plan, name)}. Domains: {', '.join(entry.domains)}.\n\n"
     return text + _table(["method", "label", "starts from", "loss", "length", "further"], rows)
 
 
@@ -160,9 +161,9 @@ def _domains(plan: Plan) -> str:
     return _table(["domain", "what", "paper", f"scale `{plan.choice.scale.name}`"], rows)
 
 
-def _method(plan: Plan, method: Method, entries: Mapping[str, Any]) -> str:
+def _method(plan: Plan, method: Method, entries: Mapping[str, Experiment]) -> str:
     """One method: its values, where they are from, and what they are at the default scale."""
-    found = [name for name, entry in entries.items() if method.name in entry["methods"]]
+    found = [name for name, entry in entries.items() if method.name in entry.methods]
     used = ", ".join(f"`{name}`" for name in found)
     lines = [f"### {method.name}\n", f"**{method.label}**: {' '.join(method.paper.split())}\n"]
     lines += [f"- target `{method.name}`, role {method.role}" + (f"; in {used}" if used else "")]

@@ -13,7 +13,7 @@ from reference_impl.config import expert_file
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
-SUFFIXES = {"table": ("csv", "md", "tex"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
+SUFFIXES = {"table": ("csv", "md", "tex", "json"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
 """Kind of experiment → its files."""
 FOLDERS = {"table": "tables/", "figure": "figures/", "page": ""}
 
@@ -161,7 +161,7 @@ class Files:
 
     def report(self, experiment: str) -> list[str]:
         """Files of one table, figure or page."""
-        kind = self.choice.declarations.experiments[experiment]["kind"]
+        kind = self.choice.declarations.experiments[experiment].kind
         return [f"{self.results}/report/{FOLDERS[kind]}{experiment}.{suffix}" for suffix in SUFFIXES[kind]]
 
     def report_sources(self, experiment: str) -> list[str]:
@@ -169,15 +169,15 @@ class Files:
         manifests.
         """
         entry = self.choice.declarations.experiments[experiment]
-        domains = tuple(domain for domain in entry["domains"] if domain in self.choice.scale.domains)
+        domains = tuple(domain for domain in entry.domains if domain in self.choice.scale.domains)
         parts = {"table": [self.scores], "figure": [self.records], "page": [self.scores, self.evaluations]}
-        made = [path for name in entry["methods"] for part in parts[entry["kind"]] for path in part(name, domains)]
+        made = [path for name in entry.methods for part in parts[entry.kind] for path in part(name, domains)]
         return made + [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
 
     def report_pruned(self, experiment: str) -> list[str]:
         """Records of the pruning of every grid behind a table, figure or page, in its domains."""
         entry = self.choice.declarations.experiments[experiment]
-        return self.pruned(entry["methods"], tuple(entry["domains"]))
+        return self.pruned(entry.methods, entry.domains)
 
     @property
     def headline_pruned(self) -> list[str]:
@@ -188,7 +188,7 @@ class Files:
         """Files of the tables and figures that a page of the report shows."""
         shown = self.choice.headline if PAGES[page] == "headline" else self.choice.experiments()
         entries = self.choice.declarations.experiments
-        return [path for name in shown if entries[name]["kind"] != "page" for path in self.report(name)]
+        return [path for name in shown if entries[name].kind != "page" for path in self.report(name)]
 
     def targets(self) -> dict[str, list[str]]:
         """Every name that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""

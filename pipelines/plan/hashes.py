@@ -89,7 +89,7 @@ class Hashes:
     def experiment(self, experiment: str) -> str:
         """Of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.choice.declarations.experiments[experiment]
-        return digest([entry, [self.choice.declarations.method(name).label for name in entry["methods"]]])
+        return digest([entry.model_dump(), [self.choice.declarations.method(name).label for name in entry.methods]])
 
     def _local(self, task: str) -> str | None:
         return self.choice.data[task].sha256 if task in self.choice.data else None

@@ -48,7 +48,7 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     the file, the offending value and the allowed or nearest ones.
     """
     workflow = parse_workflow(config)
-    for name in ("domains", "methods", "experiments"):
+    for name in ("domains", "methods"):
         validate_file(root / f"{name}.yaml", name)
     declarations = load_declarations(root)
     check_experiments(declarations, str(root / "experiments.yaml"))

@@ -7,7 +7,7 @@ rule table:
         PUBLISHED,
         made=lambda wildcards: PLAN.files.report_sources(wildcards.table),
     output:
-        multiext(f"{RESULTS}/report/tables/{{table}}", ".csv", ".md", ".tex"),
+        multiext(f"{RESULTS}/report/tables/{{table}}", ".csv", ".md", ".tex", ".json"),
     log:
         f"{LOGS}/report/{{table}}.log",
     wildcard_constraints:
@@ -96,7 +96,6 @@ rule site:
     input:
         PUBLISHED,
         "reports/claims.yaml",
-        "reports/readings.yaml",
         "docs/fidelity.md",
         made=lambda wildcards: PLAN.files.page_sources(wildcards.page),
     output:

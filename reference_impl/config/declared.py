@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reference_impl.config.experiments import Experiment
 from reference_impl.config.model import choose
 
 
@@ -73,7 +74,10 @@ class Declarations:
 
     methods: Mapping[str, Method]
     domains: Mapping[str, Domain]
-    experiments: Mapping[str, Any]
+    experiments: Mapping[str, Experiment]
+    """Tables, figures and pages, in the report's order."""
+    headline: tuple[str, ...]
+    """Those of them that the default target makes."""
 
     def method(self, name: str) -> Method:
         """The entry called ``name``. Raises ValueError naming the nearest."""

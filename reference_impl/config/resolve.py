@@ -28,6 +28,7 @@ from reference_impl.config.declared import (
     ScaleDomain,
     StrategyChoice,
 )
+from reference_impl.config.experiments import read_experiments
 from reference_impl.config.model import choose
 from reference_impl.mu import scale_params
 
@@ -208,7 +209,8 @@ def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
     # Fewest links first, so that a mistake is named where it stands and not where it is inherited.
     parsed = {name: parse_method(name, whole[name], source) for name in sorted(entries, key=links)}
     methods = {name: parsed[name] for name in entries}
-    decl = Declarations(methods=methods, domains=domains, experiments=_read(root / "experiments.yaml"))
+    report = read_experiments(root / "experiments.yaml")
+    decl = Declarations(methods=methods, domains=domains, experiments=report.entries, headline=report.headline)
     for method in parsed.values():
         _check_references(decl, method, f"{source}: {method.name}")
     return decl

@@ -138,7 +138,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_policy: Path) -> Path
     rewrite(config / "models.yaml", lambda models: models.update({MODEL: entry}))
 
     def one_table(experiments: dict[str, Any]) -> None:
-        table = experiments["table1"] | {"domains": ["math"], "methods": ["original", "sft_best", "chord_phi"]}
+        columns = [column for column in experiments["table1"]["columns"] if column["domain"] == "math"]
+        methods = ["original", "sft_best", "chord_phi"]
+        table = experiments["table1"] | {"domains": ["math"], "methods": methods, "columns": columns}
         experiments.clear()
         experiments.update(headline=["table1"], table1=table)
 

@@ -33,11 +33,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Six questions with two samples each; methods that imitate say what the expert says."""
     root, decl, scale = tmp_path_factory.mktemp("results"), load_declarations(), load_scale("mini")
     declared = decl.experiments[NAME]
-    for domain in declared["domains"]:
+    for domain in declared.domains:
         write_json(root / "data" / domain / "manifest.json", {"expert_length_mean": 60.5, "expert_rows": 2})
         write_lines(root / "data" / domain / "expert.jsonl", [{"response": EXPERT}, {"response": "okay. next. 1"}])
         task = scale.domains[domain].tasks[0]
-        for method in declared["methods"]:
+        for method in declared.methods:
             text = {"chord_mu": EXPERT, "sft_best": HOSTILE}.get(method, TERSE)
             for seed in (0, 1):
                 rows = [
@@ -166,7 +166,7 @@ def test_the_problem_is_the_first_of_the_file(results: Results, markers: Markers
     case = studies(results, markers)[0]
     assert (case.task, case.item_id) == ("sandbox-amc", "item-4")
     assert [found.label for found in case.answers] == [
-        results.decl.methods[method].label for method in results.decl.experiments[NAME]["methods"]
+        results.decl.methods[method].label for method in results.decl.experiments[NAME].methods
     ]
     assert case.answers[0].verdict == "correct"
     rows = stored_samples(results, "math", "grpo", case.task)
@@ -197,7 +197,7 @@ def test_command_writes_page_and_table(results: Results, page: str, tmp_path: Pa
     assert out.read_text(encoding="utf-8") == page
     with (tmp_path / "cases.csv").open(encoding="utf-8", newline="") as lines:
         table = list(csv.DictReader(lines))
-    methods = ["expert", *results.decl.experiments[NAME]["methods"]]
+    methods = ["expert", *results.decl.experiments[NAME].methods]
     assert [row["method"] for row in table] == 2 * methods
     expert, chord_mu = table[0], next(row for row in table if row["method"] == "chord_mu")
     # Two demonstrations: 2 and 1 thoughts aloud, 2 and 0 checks, 1 and 1 connectives; their length is the manifest's.
@@ -217,8 +217,9 @@ def test_what_is_not_at_the_scale_is_named(results: Results, markers: Markers) -
 
 
 def test_a_method_that_is_not_declared_for_a_domain_is_skipped_with_a_word(results: Results, markers: Markers) -> None:
-    entry = {**results.decl.experiments[NAME], "methods": ["grpo", "srft"]}
-    decl = replace(results.decl, experiments={**results.decl.experiments, NAME: {**entry, "domains": ["math"]}})
+    fewer = {"methods": ("grpo", "srft"), "domains": ("math",)}
+    entry = results.decl.experiments[NAME].model_copy(update=fewer)
+    decl = replace(results.decl, experiments={**results.decl.experiments, NAME: entry})
     changed = replace(results, decl=decl)
     found = studies(changed, markers)
     assert [row.method for row in found[0].rows] == ["expert", "grpo"]

@@ -1,9 +1,10 @@
-"""Figures: smoothing and bands by hand, one look a method, common axes, files that come out the same twice."""
+"""Figures: smoothing and bands by hand, one style a method, common axes, files that come out the same twice."""
 
 import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 
 from reference_impl.config import load_declarations
+from reference_impl.config.experiments import OwnDrawing, TrainingCurve
 from reports.curves import common_steps, moving_mean, over_seeds, training_curve, validation_curve, window_for
-from reports.figures import FIGURES, main
+from reports.figures import DRAWINGS, draw, main
 from reports.inputs import Results
-from reports.style import OWN, REFERENCES, SHARED_COLOURS, SHARED_DASHES, assign_looks, figure_methods, label, look
+from reports.style import (
+    OWN,
+    REFERENCES,
+    SHARED_COLOURS,
+    SHARED_DASHES,
+    assign_styles,
+    figure_methods,
+    label,
+    line_style,
+)
 from tests.support.synthetic_results import synthetic_results
+
+FIGURES = [name for name, entry in load_declarations().experiments.items() if entry.kind == "figure"]
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +91,11 @@ def test_a_quantity_that_was_not_logged_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_axes_are_labelled_and_methods_keep_their_colour(results: Results, name: str) -> None:
-    drawing = FIGURES[name](results)
+    drawing = draw(results, name)
     for axes in drawing.figure.axes:
         assert axes.get_ylabel()
         for line in axes.get_lines():
-            for method in results.decl.experiments[name]["methods"]:
+            for method in results.decl.experiments[name].methods:
                 if line.get_label() == results.decl.methods[method].label:
                     assert to_hex(line.get_color()).upper() == OWN[method][0]
     assert drawing.figure.axes[-1].get_xlabel()
@@ -93,20 +106,18 @@ def test_axes_are_labelled_and_methods_keep_their_colour(results: Results, name:
 def curves_of(axes: Axes, results: Results, name: str) -> dict[str, np.ndarray]:
     """Method → x of its labelled line."""
     lines = {line.get_label(): line for line in axes.get_lines()}
-    methods = results.decl.experiments[name]["methods"]
+    methods = results.decl.experiments[name].methods
     return {method: np.asarray(lines[label(results.decl, method)].get_xdata(), dtype=float) for method in methods}
 
 
-def test_every_declared_figure_can_be_drawn() -> None:
-    experiments = load_declarations().experiments
-    assert {name for name in experiments if name != "headline" and experiments[name]["kind"] == "figure"} == set(
-        FIGURES
-    )
+def test_every_drawing_can_be_declared() -> None:
+    kinds = (TrainingCurve, OwnDrawing)
+    assert [name for kind in kinds for name in get_args(kind.model_fields["draw"].annotation)] == list(DRAWINGS)
 
 
 @pytest.mark.parametrize("name", ["figure5", "figure7", "figure11"])
 def test_curves_of_different_length_end_together_and_the_caption_says_so(results: Results, name: str) -> None:
-    drawing = FIGURES[name](results)
+    drawing = draw(results, name)
     (axes,) = drawing.figure.axes
     ends = {method: x[-1] for method, x in curves_of(axes, results, name).items()}
     assert set(ends.values()) == {750.0} and axes.get_xlim() == (0.0, 750.0)  # 75 steps of a mini run x 10
@@ -116,13 +127,13 @@ def test_curves_of_different_length_end_together_and_the_caption_says_so(results
 
 
 def test_runs_of_one_length_are_not_cut(results: Results) -> None:
-    drawing = FIGURES["figure9"](results)
+    drawing = draw(results, "figure9")
     assert "axis ends" not in drawing.caption and drawing.figure.axes[0].get_xlim() == (0.0, 1500.0)
     plt.close(drawing.figure)
 
 
 def test_figure1_starts_both_runs_at_step_0_and_says_that_sft_came_before(results: Results) -> None:
-    drawing = FIGURES["figure1"](results)
+    drawing = draw(results, "figure1")
     x = curves_of(drawing.figure.axes[0], results, "figure1")
     assert {method: (points[0], points[-1]) for method, points in x.items()} == {
         "grpo_small": (0.0, 750.0),
@@ -135,20 +146,20 @@ def test_figure1_starts_both_runs_at_step_0_and_says_that_sft_came_before(result
 
 
 def test_figure10_is_the_judge_s_score_in_the_medicine_domain(results: Results) -> None:
-    drawing = FIGURES["figure10"](results)
+    drawing = draw(results, "figure10")
     assert drawing.figure.axes[0].get_ylabel() == "mean score of rollouts" and "the judge gave" in drawing.caption
     assert drawing.figure.axes[0].get_xlim() == (0.0, 200.0)  # B.4: 200 steps
     plt.close(drawing.figure)
 
 
 def test_figure12_has_no_second_axis_where_the_steps_are_the_paper_s(results: Results) -> None:
-    (axes,) = (drawing := FIGURES["figure12"](results)).figure.axes
+    (axes,) = (drawing := draw(results, "figure12")).figure.axes
     assert results.scale.domains["tool"].steps_divisor == 1 and not axes.child_axes
     plt.close(drawing.figure)
 
 
 def test_figure13_names_the_policies_that_its_runs_start_from(results: Results) -> None:
-    drawing = FIGURES["figure13"](results)
+    drawing = draw(results, "figure13")
     assert "μ = 0.1, fixed (base policy): sandbox-math-base" in drawing.caption
     assert "start from different policies" in drawing.caption
     plt.close(drawing.figure)
@@ -157,7 +168,23 @@ def test_figure13_names_the_policies_that_its_runs_start_from(results: Results) 
 def test_a_scale_without_the_domain_is_an_error(results: Results) -> None:
     domains = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
     with pytest.raises(ValueError, match=r"figure10 needs one of the domains .* scale mini has none"):
-        FIGURES["figure10"](replace(results, scale=replace(results.scale, domains=domains)))
+        draw(replace(results, scale=replace(results.scale, domains=domains)), "figure10")
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("figure2", {"methods": ("sft_curve", "grpo")}, "figure2: its drawing shows one method, not sft_curve, grpo"),
+        ("figure4", {"domains": ("math", "tool")}, "figure4: its drawing shows one domain, not math, tool"),
+    ],
+)
+def test_more_than_a_drawing_can_show_is_an_error(
+    results: Results, name: str, changed: dict[str, tuple[str, ...]], message: str
+) -> None:
+    entry = results.decl.experiments[name].model_copy(update=changed)
+    decl = replace(results.decl, experiments={**results.decl.experiments, name: entry})
+    with pytest.raises(ValueError, match=message):
+        draw(replace(results, decl=decl), name)
 
 
 def machado(colour: str, matrix: list[list[float]]) -> np.ndarray:
@@ -183,42 +210,42 @@ SIGHT = {
 def test_colours_of_a_figure_stay_apart(sight: str) -> None:
     # 2.3 is a difference that is just noticed; 15 is one that no reader of a thin line misses.
     figures = figure_methods(load_declarations())
-    looks = assign_looks(figures)
+    styles = assign_styles(figures)
     for methods in figures:
         for pair in itertools.combinations(methods, 2):
-            first, second = (machado(looks[method][0], SIGHT[sight]) for method in pair)
+            first, second = (machado(styles[method][0], SIGHT[sight]) for method in pair)
             assert np.linalg.norm(first - second) > 15, pair
 
 
-def test_every_curve_of_a_figure_has_another_colour_and_every_method_one_look() -> None:
+def test_every_curve_of_a_figure_has_another_colour_and_every_method_one_style() -> None:
     decl = load_declarations()
     figures = figure_methods(decl)
     assert len(figures) == len(FIGURES)
     for methods in figures:
-        looks = [look(decl, method) for method in methods]
-        assert len({made["color"] for made in looks}) == len(methods), methods
-    assert len(set(OWN.values())) == len(OWN), "two methods with one look"
+        styles = [line_style(decl, method) for method in methods]
+        assert len({made["color"] for made in styles}) == len(methods), methods
+    assert len(set(OWN.values())) == len(OWN), "two methods with one style"
 
 
-def test_shared_looks_never_meet_in_a_figure() -> None:
+def test_shared_styles_never_meet_in_a_figure() -> None:
     figures = (("grpo", "a", "b", "chord_mu"), ("b", "c", "grpo"), ("a", "c", "d"))
-    looks = assign_looks(figures)
+    styles = assign_styles(figures)
     for methods in figures:
-        colours = {looks[method][0] for method in (*methods, *REFERENCES)}
+        colours = {styles[method][0] for method in (*methods, *REFERENCES)}
         assert len(colours) == len(methods) + len(REFERENCES)
-    assert looks["grpo"] == OWN["grpo"]
+    assert styles["grpo"] == OWN["grpo"]
 
 
-def test_more_curves_than_colours_take_other_dashes_and_more_than_looks_are_an_error() -> None:
+def test_more_curves_than_colours_take_other_dashes_and_more_than_styles_are_an_error() -> None:
     crowd = tuple(f"method{i}" for i in range(20))
-    assert len({assign_looks((crowd,))[method] for method in crowd}) == 20
+    assert len({assign_styles((crowd,))[method] for method in crowd}) == 20
     limit = len(SHARED_COLOURS) * len(SHARED_DASHES)
-    with pytest.raises(ValueError, match=f"no look is left for .*: a figure can hold {limit} curves"):
-        assign_looks((tuple(f"method{i}" for i in range(limit + 1)),))
+    with pytest.raises(ValueError, match=f"no line style is left for .*: a figure can hold {limit} curves"):
+        assign_styles((tuple(f"method{i}" for i in range(limit + 1)),))
 
 
 def test_figure6_has_both_domains_and_the_two_reference_lines(results: Results) -> None:
-    drawing = FIGURES["figure6"](results)
+    drawing = draw(results, "figure6")
     math, tool = drawing.figure.axes[:2]
     assert (math.get_title("left"), tool.get_title("left")) == ("Mathematical reasoning", "Tool use")
     labels = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
@@ -234,7 +261,7 @@ def test_figure6_has_both_domains_and_the_two_reference_lines(results: Results) 
 
 
 def test_figure4_shows_mu_below_the_reward(results: Results) -> None:
-    drawing = FIGURES["figure4"](results)
+    drawing = draw(results, "figure4")
     _, lower = drawing.figure.axes[:2]
     mu = np.asarray(lower.get_lines()[1].get_ydata(), dtype=float)
     assert mu[0] > 0.8 and mu[-1] == pytest.approx(0.05)
@@ -272,4 +299,4 @@ def test_files_are_the_same_twice(results: Results, tmp_path: Path) -> None:
 def test_a_missing_run_names_the_file_and_the_target_that_makes_it(results: Results, tmp_path: Path) -> None:
     empty = Results(tmp_path, results.scale, results.decl)
     with pytest.raises(ValueError, match=r"grpo/seed0/metrics.jsonl is missing; .*snakemake .*grpo/seed0/run.json"):
-        FIGURES["figure9"](empty)
+        draw(empty, "figure9")

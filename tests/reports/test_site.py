@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from reports import figures
+from reports import figures, tables
 from reports.claims import Comparison
 from reports.inputs import Results
 from reports.pages import low_confidence, signed
 from reports.site import bar, column_groups, declared, main, render, runs_behind, shown
-from reports.tables import TABLES
+from reports.tables import build
 from tests.support.synthetic_results import synthetic_results
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     made = synthetic_results(tmp_path_factory.mktemp("results"))
-    for name in figures.FIGURES:
-        out = made.root / "report" / "figures"
-        figures.main(["--figure", name, "--scale", "mini", "--results", str(made.root), "--out", str(out)])
+    for name in declared(made.decl, "table"):
+        tables.write(made, name, made.root / "report" / "tables")
+    for name in declared(made.decl, "figure"):
+        figures.write(made, name, made.root / "report" / "figures")
     return made
 
 
@@ -103,11 +104,11 @@ def articles(reader: Reader, results: Results) -> list[str]:
 
 
 def test_the_headline_is_exactly_what_is_declared_for_it(results: Results, page: str, read: Reader) -> None:
-    headline = results.decl.experiments["headline"]
-    assert articles(read, results) == headline
+    headline = results.decl.headline
+    assert articles(read, results) == list(headline)
     for name in headline:
         assert f"snakemake --cores all {name} --config scale=mini" in page
-    drawn = [name for name in headline if name in figures.FIGURES]
+    drawn = [name for name in headline if name in declared(results.decl, "figure")]
     assert len(read.alts) == len(drawn) and all(len(alt) > 60 for alt in read.alts)
     for run in ("sft-lr5e-06", "sft_best", "chord_phi", "sft_curve"):
         assert f">{run}</th>" in page
@@ -122,7 +123,7 @@ def test_everything_is_all_tables_and_figures_in_the_declared_order(results: Res
     declared_names = list(declared(results.decl, "table", "figure"))
     assert articles(reader, results) == declared_names and len(declared_names) == 25
     for name in declared_names:
-        assert results.decl.experiments[name]["paper"] in everything
+        assert results.decl.experiments[name].paper in everything
     assert "<h3>Appendix D.3 <span" in everything
     assert {address for address in reader.addresses if not address.startswith(("data:", "#"))} == {"cases.html"}
     assert "snakemake --cores all everything --config scale=mini" in everything
@@ -162,13 +163,13 @@ def test_an_experiment_whose_domain_the_scale_lacks_is_left_out_with_a_word(resu
 
 
 def test_an_unknown_experiment_of_the_headline_is_an_error(results: Results) -> None:
-    broken = replace(results.decl, experiments={**results.decl.experiments, "headline": ["table99"]})
+    broken = replace(results.decl, headline=("table99",))
     with pytest.raises(ValueError, match=r"unknown table or figure 'table99'.*headline has: table1, "):
         shown(broken, "headline")
 
 
 def test_ours_and_the_paper_s_stand_side_by_side(results: Results, page: str) -> None:
-    cell = TABLES["table1"](results).cells[-1][0]
+    cell = build(results, "table1").cells[-1][0]
     assert cell.ours is not None
     pattern = rf'<td class="ours"><b>{cell.ours.mean:.1f}</b>.*?</td><td class="paper">62\.5</td>'
     assert re.search(pattern, page), "CHORD-φ on AMC, printed 62.5"
@@ -185,10 +186,26 @@ def test_the_same_results_give_the_same_page(results: Results, page: str, tmp_pa
     assert (tmp_path / "index.html").read_text(encoding="utf-8") == page
 
 
-def test_a_missing_figure_says_how_to_make_it(tmp_path: Path) -> None:
-    made = synthetic_results(tmp_path)
-    with pytest.raises(ValueError, match=r"report/figures/figure2.json is missing; make it with: snakemake"):
-        render(made, "headline")
+@pytest.mark.parametrize("missing", ["tables/table1.json", "tables/table1.csv", "figures/figure2.svg"])
+def test_a_missing_file_says_how_to_make_it(results: Results, missing: str) -> None:
+    path = results.root / "report" / missing
+    path.rename(path.with_suffix(".away"))
+    try:
+        with pytest.raises(ValueError, match=rf"report/{missing} is missing; make it with: snakemake"):
+            render(results, "headline")
+    finally:
+        path.with_suffix(".away").rename(path)
+
+
+def test_the_page_shows_the_table_that_was_written(results: Results, page: str) -> None:
+    path = results.root / "report" / "tables" / "table1.json"
+    text = path.read_text(encoding="utf-8")
+    assert "A changed title" not in page
+    try:
+        path.write_text(text.replace(results.decl.experiments["table1"].title, "A changed title"), encoding="utf-8")
+        assert "A changed title" in render(results, "headline")
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 def test_bars_and_signs_by_hand() -> None:
@@ -198,7 +215,7 @@ def test_bars_and_signs_by_hand() -> None:
 
 
 def test_upper_headers_span_their_columns(results: Results) -> None:
-    assert column_groups(TABLES["table1"](results)) == (("Math & general reasoning", 4), ("Tool use", 3))
+    assert column_groups(build(results, "table1")) == (("Math & general reasoning", 4), ("Tool use", 3))
 
 
 def test_links_to_other_documents_become_text_in_the_fidelity_section(page: str) -> None:

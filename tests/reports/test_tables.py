@@ -2,27 +2,30 @@
 
 import csv
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 
+from evaluation.statistics import Estimate
 from reference_impl.config import load_declarations, load_scale
 from reports.inputs import Results, published_table, task_benchmarks
-from reports.table_columns import COLUMNS
-from reports.table_formats import latex, to_csv, to_latex, to_markdown
+from reports.scores import column_name
+from reports.table_formats import latex, to_csv, to_json, to_latex, to_markdown
+from reports.table_model import Cell, Table
 from reports.table_notes import row_labels
-from reports.tables import TABLES, build, implied_values, main
-from tests.support.synthetic_results import synthetic_results, write_json, write_scores
+from reports.tables import build, implied_values, main
+from tests.support.synthetic_results import synthetic_results, tables, write_json, write_scores
+
+TABLES = tables(load_declarations())
 
 
 def small(root: Path, table: str, domains: list[str], methods: list[str]) -> Results:
     """A results folder whose table has only these domains and methods."""
     decl = load_declarations()
-    experiments = {
-        "headline": [table],
-        table: {**decl.experiments[table], "title": "Small", "domains": domains, "methods": methods},
-    }
-    return Results(root, load_scale("mini"), dataclasses.replace(decl, experiments=experiments))
+    changed = {"title": "Small", "domains": tuple(domains), "methods": tuple(methods)}
+    entry = decl.experiments[table].model_copy(update=changed)
+    return Results(root, load_scale("mini"), dataclasses.replace(decl, experiments={table: entry}, headline=(table,)))
 
 
 def bfcl_rows(category: str, right: int, wrong: int, **extra: object) -> list[dict[str, object]]:
@@ -49,7 +52,7 @@ def bfcl(tmp_path: Path) -> Results:
 
 
 def test_instance_weighted_averages_by_hand(bfcl: Results) -> None:
-    table = TABLES["table1"](bfcl)
+    table = build(bfcl, "table1")
     live, non_live, overall = table.cells[0]
     assert table.column_names == ("sandbox-bfcl live", "sandbox-bfcl non-live", "sandbox-bfcl overall")
     # 3/4, 0/2, 3/6
@@ -63,7 +66,7 @@ def test_instance_weighted_averages_by_hand(bfcl: Results) -> None:
 
 
 def test_csv_has_every_number_in_its_own_column(bfcl: Results) -> None:
-    (row,) = csv.DictReader(to_csv(TABLES["table1"](bfcl)).splitlines())
+    (row,) = csv.DictReader(to_csv(build(bfcl, "table1")).splitlines())
     assert (row["method"], row["label"], row["seeds"]) == ("grpo", "GRPO (Pure RL)", "1")
     assert (row["sandbox-bfcl overall"], row["BFCL Overall (paper)"]) == ("50.0000", "77.1")
     assert float(row["sandbox-bfcl overall low"]) < 50 < float(row["sandbox-bfcl overall high"])
@@ -72,7 +75,7 @@ def test_csv_has_every_number_in_its_own_column(bfcl: Results) -> None:
 
 
 def test_unreadable_answers_are_named_under_the_table(bfcl: Results) -> None:
-    assert "GRPO (Pure RL) on sandbox-bfcl non-live 100%" in " ".join(TABLES["table1"](bfcl).notes)
+    assert "GRPO (Pure RL) on sandbox-bfcl non-live 100%" in " ".join(build(bfcl, "table1").notes)
 
 
 def test_methods_with_the_same_answers_are_named_under_the_table(tmp_path: Path) -> None:
@@ -80,25 +83,25 @@ def test_methods_with_the_same_answers_are_named_under_the_table(tmp_path: Path)
     for method, own in {"sft_light": rows, "sft_best": rows, "grpo": bfcl_rows("simple_python", 2, 2)}.items():
         write_scores(tmp_path / f"scores/tool/{method}/seed0.parquet", own)
     results = small(tmp_path, "table1", ["tool"], ["sft_light", "sft_best", "grpo"])
-    notes = [note for note in build(results, "table1", "accuracy, %").notes if "the same" in note]
+    notes = [note for note in build(results, "table1").notes if "the same" in note]
     assert len(notes) == 1 and "tool domain: SFT-light = SFT-best. " in notes[0]
 
 
 def test_two_seeds_share_a_cell(tmp_path: Path) -> None:
     for seed, right in ((0, 4), (1, 2)):
         write_scores(tmp_path / f"scores/tool/grpo/seed{seed}.parquet", bfcl_rows("live_simple", right, 4 - right))
-    cell = TABLES["table1"](small(tmp_path, "table1", ["tool"], ["grpo"])).cells[0][0]
+    cell = build(small(tmp_path, "table1", ["tool"], ["grpo"]), "table1").cells[0][0]
     assert cell.ours is not None
     # Seed means 1.0 and 0.5: mean 0.75, sd 0.35355.
     assert (cell.ours.mean, cell.ours.seeds, cell.ours.seed_sd) == pytest.approx((75.0, 2, 35.355), abs=1e-3)
     one = dataclasses.replace(small(tmp_path, "table1", ["tool"], ["grpo"]), seeds=(1,))
-    assert TABLES["table1"](one).cells[0][0].ours.mean == pytest.approx(50.0)  # type: ignore[union-attr]
+    assert build(one, "table1").cells[0][0].ours.mean == pytest.approx(50.0)  # type: ignore[union-attr]
 
 
 def test_lengths_with_the_expert_first(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/tool/grpo/seed0.parquet", bfcl_rows("live_simple", 3, 0))
     write_json(tmp_path / "data/tool/manifest.json", {"expert_length_mean": 61.25, "expert_rows": 40})
-    table = TABLES["table2"](small(tmp_path, "table2", ["tool"], ["grpo"]))
+    table = build(small(tmp_path, "table2", ["tool"], ["grpo"]), "table2")
     assert table.labels == ("Expert Data", "GRPO (Pure RL)")
     # Tokens 20, 21, 22.
     assert [row[0].ours.mean for row in table.cells if row[0].ours] == pytest.approx([61.25, 21.0])
@@ -108,12 +111,21 @@ def test_lengths_with_the_expert_first(tmp_path: Path) -> None:
 
 def test_a_known_error_of_the_paper_is_flagged(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/tool/grpo/seed0.parquet", bfcl_rows("simple_python", 1, 1))
-    table = TABLES["table10"](small(tmp_path, "table10", ["tool"], ["grpo"]))
+    table = build(small(tmp_path, "table10", ["tool"], ["grpo"]), "table10")
     simple = table.cells[0][4]
     assert (simple.printed, simple.implied) == ("83.5", "90.2")
     assert "83.5† (90.2)" in to_markdown(table)
     assert r"83.5$^\dagger$ (90.2)" in to_latex(table)
     assert table.cells[0][0].ours is None, "a category that was not asked is empty, not zero"
+
+
+def test_the_json_file_holds_all_of_a_table(bfcl: Results) -> None:
+    table = build(bfcl, "table1")
+    assert Table.model_validate_json(to_json(table)) == table
+    alone = Cell(ours=Estimate(1.0, math.nan, math.nan, math.inf, 1), printed=None)
+    unknown = table.model_copy(update={"cells": ((alone,),)})
+    (read,) = Table.model_validate_json(to_json(unknown)).cells[0]
+    assert read.ours is not None and math.isnan(read.ours.low) and read.ours.high == math.inf
 
 
 def test_latex_escapes() -> None:
@@ -126,8 +138,8 @@ def test_every_table_of_a_whole_folder(request: pytest.FixtureRequest, tmp_path:
     results: Results = request.getfixturevalue(folder)
     main(["--table", name, "--scale", "mini", "--results", str(results.root), "--out", str(tmp_path)])
     rows = list(csv.DictReader((tmp_path / f"{name}.csv").open(encoding="utf-8")))
-    expected = results.decl.experiments[name]["methods"]
-    assert [row["method"] for row in rows if row["method"] != "expert"] == expected
+    expected = results.decl.experiments[name].methods
+    assert tuple(row["method"] for row in rows if row["method"] != "expert") == expected
     trained = [row for row in rows if row["method"] != "expert"]
     seeds = 1 if folder == "one_seed" else 5
     assert {row["seeds"] for row in trained} == {str(seeds)}
@@ -145,15 +157,9 @@ def test_every_table_of_a_whole_folder(request: pytest.FixtureRequest, tmp_path:
 
 
 def test_columns_stand_for_printed_columns() -> None:
-    for table, columns in COLUMNS.items():
-        assert {column.header for column in columns} == set(published_table(table)[0]) - {"method", "label"}
+    for table, entry in TABLES.items():
+        assert {column.header for column in entry.columns} == set(published_table(table)[0]) - {"method", "label"}
     assert implied_values("table1") == {}
-
-
-def test_every_declared_table_has_its_function() -> None:
-    declared = load_declarations().experiments
-    assert list(TABLES) == list(COLUMNS)
-    assert set(TABLES) == {name for name, entry in declared.items() if name != "headline" and entry["kind"] == "table"}
 
 
 OURS = {"scaling": {"original", "chord_phi"}}
@@ -163,7 +169,7 @@ OURS = {"scaling": {"original", "chord_phi"}}
 @pytest.mark.parametrize("table", TABLES)
 def test_rows_are_the_paper_s_in_the_paper_s_order(table: str) -> None:
     decl = load_declarations()
-    methods = decl.experiments[table]["methods"]
+    methods = decl.experiments[table].methods
     printed_methods = [row["method"] for row in published_table(table)]
     assert set(printed_methods) <= {*decl.methods, "expert"}
     beyond = OURS.get(table, set())
@@ -175,7 +181,7 @@ def test_a_missing_input_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"scores/tool/grpo/seed0.parquet is missing; make it with: snakemake .*scale=mini"
     ):
-        build(small(tmp_path, "table1", ["tool"], ["grpo"]), "table1", "accuracy, %")
+        build(small(tmp_path, "table1", ["tool"], ["grpo"]), "table1")
 
 
 def test_a_qualifier_that_all_rows_share_is_left_out() -> None:
@@ -198,7 +204,7 @@ def judged_rows(scores: list[float | None]) -> list[dict[str, object]]:
 def test_judged_answers_are_averaged_and_a_failed_judge_counts_for_nobody(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/medicine/grpo/seed0.parquet", judged_rows([0.25, 0.5, 0.9, None]))
     write_json(tmp_path / "data/medicine/manifest.json", {"expert_length_mean": 70.0, "expert_rows": 8})
-    table = TABLES["table7"](small(tmp_path, "table7", ["medicine"], ["grpo"]))
+    table = build(small(tmp_path, "table7", ["medicine"], ["grpo"]), "table7")
     (no_score, expert_length), (score, length) = table.cells
     assert (no_score.ours, no_score.printed, expert_length.printed) == (None, "-", "550")
     # (0.25 + 0.5 + 0.9) / 3 = 0.55; tokens (100 + 101 + 102 + 103) / 4.
@@ -220,7 +226,7 @@ def math_rows(correct: dict[str, list[bool]]) -> list[dict[str, object]]:
 def test_both_years_of_aime_weigh_alike(tmp_path: Path) -> None:
     rows = math_rows({"sandbox-aime24": [True, True], "sandbox-aime25": [False, True], "sandbox-amc": [False, False]})
     write_scores(tmp_path / "scores/math/sft_best_large/seed0.parquet", rows)
-    aime, amc = TABLES["scaling"](small(tmp_path, "scaling", ["math"], ["sft_best_large"])).cells[0]
+    aime, amc = build(small(tmp_path, "scaling", ["math"], ["sft_best_large"]), "scaling").cells[0]
     # (2/2 + 1/2) / 2
     assert aime.ours is not None and amc.ours is not None
     assert (aime.ours.mean, amc.ours.mean) == pytest.approx((75.0, 0.0))
@@ -234,9 +240,9 @@ def test_the_sandbox_s_amc_stands_for_both_of_the_paper_s(tmp_path: Path) -> Non
     paper = dataclasses.replace(load_scale("mini"), domains={"math": both})
     results = Results(tmp_path, paper, load_declarations())
     assert [results.task("math", name) for name in ("AMC", "AMC23", "AIME24")] == ["amc", "amc23", None]
-    names = [columns[0].name(results) for columns in (COLUMNS["table1"], COLUMNS["table5"], COLUMNS["table8"])]
+    names = [column_name(results, TABLES[table].columns[0]) for table in ("table1", "table5", "table8")]
     assert names == ["amc", "amc23", "amc23"]
-    assert COLUMNS["table5"][1].name(results) == "AIME2024 (not asked here)"
+    assert column_name(results, TABLES["table5"].columns[1]) == "AIME2024 (not asked here)"
 
 
 @pytest.mark.parametrize(
@@ -257,7 +263,7 @@ def test_the_sandbox_s_amc_stands_for_both_of_the_paper_s(tmp_path: Path) -> Non
     ],
 )
 def test_what_was_trained_how_is_said_under_the_table(one_seed: Results, table: str, note: str) -> None:
-    assert note in " ".join(TABLES[table](one_seed).notes)
+    assert note in " ".join(build(one_seed, table).notes)
 
 
 def test_runs_of_half_the_budget_are_named(tmp_path: Path) -> None:
@@ -265,9 +271,9 @@ def test_runs_of_half_the_budget_are_named(tmp_path: Path) -> None:
     results = small(tmp_path, "table4", ["tool"], ["grpo"])
     halved = dataclasses.replace(results.decl.methods["grpo"], budget={"steps": 50})
     decl = dataclasses.replace(results.decl, methods={**results.decl.methods, "grpo": halved})
-    notes = TABLES["table4"](dataclasses.replace(results, decl=decl)).notes
+    notes = build(dataclasses.replace(results, decl=decl), "table4").notes
     assert "Length of all RL runs: 50 of the paper's steps; in the tool domain, RL usually has 100." in notes
-    assert not any("Length" in note for note in TABLES["table4"](results).notes)
+    assert not any("Length" in note for note in build(results, "table4").notes)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from reference_impl.config import Declarations, RunConfig, Scale, load_declarations, load_scale, resolve_run
+from reference_impl.config.experiments import Column, TableEntry
 from reports.inputs import Results, printed, task_benchmarks
-from reports.table_columns import BFCL_PARTS, COLUMNS, MMLU_SUBJECTS, Column
 
 BFCL_SIZES = {
     "simple_python": 100,
@@ -76,13 +76,24 @@ def metrics_row(step: int, divisor: float, **values: float) -> dict[str, Any]:
     return {"step": step, "paper_step": step * divisor, **row, **values}
 
 
+def tables(decl: Declarations) -> dict[str, TableEntry]:
+    """The declared tables."""
+    return {name: entry for name, entry in decl.experiments.items() if isinstance(entry, TableEntry)}
+
+
+def _categories(table: str) -> list[str]:
+    """The categories that columns of a table ask one by one."""
+    columns = tables(load_declarations())[table].columns
+    return [column.categories[0] for column in columns if len(column.categories) == 1]
+
+
 def task_rows(task: str, level: float, length: float, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Samples of one task at about the given accuracy, or a judge's score."""
     benchmark = task_benchmarks(task)[0]
     if benchmark == "BFCL":
-        questions = [(c, 1) for _, _, c in BFCL_PARTS for _ in range(BFCL_SIZES[c])]
+        questions = [(c, 1) for c in _categories("table10") for _ in range(BFCL_SIZES[c])]
     elif benchmark == "MMLU-Pro":
-        questions = [(c, 1) for c in MMLU_SUBJECTS.values() for _ in range(16)]
+        questions = [(c, 1) for c in _categories("table11") for _ in range(16)]
     else:
         size, samples = SIZES[benchmark]
         questions = [("", samples)] * size
@@ -106,27 +117,27 @@ def task_rows(task: str, level: float, length: float, rng: np.random.Generator) 
     return rows
 
 
-def _printed(method: str, task: str, *, graded: bool) -> float | None:
+def _printed(decl: Declarations, method: str, task: str, *, graded: bool) -> float | None:
     """What the paper prints first of a method on a task's whole benchmark, or None."""
 
     def asks(column: Column) -> bool:
-        inside = set(column.selection.benchmarks) & set(task_benchmarks(task))
-        return bool(inside) and column.graded == graded and len(column.selection.categories) in (0, len(BFCL_PARTS))
+        inside = set(column.benchmarks) & set(task_benchmarks(task))
+        return bool(inside) and column.graded == graded and not column.categories
 
     cells = (
         printed(table, method, column.header)
-        for table, columns in COLUMNS.items()
-        for column in columns
+        for table, entry in tables(decl).items()
+        for column in entry.columns
         if asks(column)
     )
     return next((float(cell.replace(",", "")) for cell in cells if cell), None)
 
 
-def _write_scores(root: Path, scale: Scale, domain: str, method: str, seed: int) -> None:
+def _write_scores(root: Path, decl: Declarations, scale: Scale, domain: str, method: str, seed: int) -> None:
     rng = np.random.default_rng([seed, len(method), sum(map(ord, method + domain))])
     rows = []
     for task in scale.domains[domain].tasks:
-        level, length = _printed(method, task, graded=True), _printed(method, task, graded=False)
+        level, length = (_printed(decl, method, task, graded=graded) for graded in (True, False))
         tokens = 20 + (300 if length is None else length) / (100 if domain == "math" else 5)
         rows += task_rows(task, 0.3 if level is None else level / 100, tokens, rng)
     write_scores(root / "scores" / domain / method / f"seed{seed}.parquet", rows)
@@ -145,16 +156,16 @@ def _curve(method: str, t: float) -> dict[str, float]:
     }
 
 
-def _looks(config: RunConfig) -> list[dict[str, Any]]:
-    """A validation curve that declines, readapts and overfits, in epochs or in looks."""
-    looks = []
+def _validations(config: RunConfig) -> list[dict[str, Any]]:
+    """A validation curve that declines, readapts and overfits, in epochs or in validations."""
+    rows = []
     for number, step in enumerate(range(0, config.steps + 1, config.validate_every)):
         phases = 0.14 * (1 - math.exp(-number / 8)) - 0.25 * math.exp(-((number - 1.5) ** 2) / 3)
         accuracy = 0.45 + phases - 0.004 * max(number - 12, 0)
         epoch = None if config.epochs is None else float(number)
-        looks.append({"step": step, "epoch": epoch, "accuracy": accuracy, "score": accuracy, "stderr": 0.03})
-        looks[-1]["response_length"] = 60.0
-    return looks
+        rows.append({"step": step, "epoch": epoch, "accuracy": accuracy, "score": accuracy, "stderr": 0.03})
+        rows[-1]["response_length"] = 60.0
+    return rows
 
 
 def _write_run(root: Path, decl: Declarations, scale: Scale, domain: str, run: str, seed: int) -> None:
@@ -169,9 +180,9 @@ def _write_run(root: Path, decl: Declarations, scale: Scale, domain: str, run: s
         values["response_length"] *= float(rng.normal(1, 0.04))
         rows.append(metrics_row(step, config.steps_divisor, reward_std=0.45, **values))
     write_lines(folder / "metrics.jsonl", rows)
-    looks = _looks(config)
-    write_lines(folder / "validation.jsonl", looks)
-    best = max(looks, key=lambda look: look["score"])
+    validations = _validations(config)
+    write_lines(folder / "validation.jsonl", validations)
+    best = max(validations, key=lambda row: row["score"])
     write_json(
         folder / "run.json",
         {
@@ -216,8 +227,7 @@ def synthetic_results(root: Path, *, scale: str = "mini", seeds: tuple[int, ...]
     decl, sizes = load_declarations(), load_scale(scale)
     for domain in sizes.domains:
         write_json(root / "data" / domain / "manifest.json", {"expert_length_mean": 88.5, "expert_rows": 128})
-    tables = [entry for entry in decl.experiments.values() if isinstance(entry, Mapping) and entry["kind"] == "table"]
-    evaluated = {name for table in tables for name in table["methods"]}
+    evaluated = {name for table in tables(decl).values() for name in table.methods}
     for name in decl.methods:
         for domain in decl.method_domains(name):
             if domain not in sizes.domains:
@@ -228,5 +238,5 @@ def synthetic_results(root: Path, *, scale: str = "mini", seeds: tuple[int, ...]
                 if decl.method(name).select:
                     _write_selection(root, decl, sizes, domain, name, seed)
                 if name in evaluated:
-                    _write_scores(root, sizes, domain, name, seed)
+                    _write_scores(root, decl, sizes, domain, name, seed)
     return Results(root, sizes, decl)

@@ -141,11 +141,11 @@ def test_everything_plans_what_tables_and_figures_need_and_nothing_else(tmp_path
     plan = load_plan({"scale": scale})
     expected: set[str] = set()
     for entry in (plan.choice.declarations.experiments[name] for name in plan.choice.experiments()):
-        for domain in set(entry["domains"]) & set(plan.choice.scale.domains):
-            for method in entry["methods"]:
+        for domain in set(entry.domains) & set(plan.choice.scale.domains):
+            for method in entry.methods:
                 runs = plan.choice.needed(method) & set(plan.choice.training_runs)
                 expected |= {f"Train: {run} on {domain}, seed 0" for run in runs}
-                if entry["kind"] != "figure":
+                if entry.kind != "figure":
                     expected.add(f"Evaluate: {method} on {domain}, seed 0, every task")
     for domain in plan.choice.scale.domains:
         expected |= {f"Data: {Path(name).stem} of the {domain} domain" for name in plan.choice.splits(domain)}

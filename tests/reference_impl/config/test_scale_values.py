@@ -109,7 +109,7 @@ def test_the_paper_scale_evaluates_what_the_papers_tables_have(paper: Plan) -> N
 
 def test_headline_and_everything_are_the_same_at_every_scale_that_has_the_domains(paper: Plan) -> None:
     mini = load_plan({"scale": "mini"})
-    assert paper.choice.headline == mini.choice.headline == mini.choice.declarations.experiments["headline"]
+    assert paper.choice.headline == mini.choice.headline == list(mini.choice.declarations.headline)
     assert set(paper.files.targets()) == set(mini.files.targets())
     named = {run for _, run in paper.choice.headline_runs}
     grid = {"sft-lr1e-06", "sft-lr5e-06", "sft-lr1e-05"}

@@ -1,0 +1,36 @@
+"""References from experiments.yaml to the other files: every unknown name at once, each with the nearest."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from pipelines.plan.checks import check_experiments
+from reference_impl.config import Declarations, load_declarations
+
+
+def changed(decl: Declarations, experiment: str, **values: Any) -> Declarations:
+    entry = decl.experiments[experiment].model_copy(update=values)
+    return dataclasses.replace(decl, experiments={**decl.experiments, experiment: entry})
+
+
+def test_every_unknown_name_is_in_one_report() -> None:
+    decl = load_declarations()
+    table = decl.experiments["table3"]
+    columns = (table.columns[0].model_copy(update={"benchmarks": ("BFLC",)}),)  # type: ignore[attr-defined]
+    decl = changed(decl, "table3", domains=("tol",), methods=("grpo", "sft_bst"), columns=columns)
+    decl = changed(decl, "figure2", methods=("sft_best",))
+    decl = dataclasses.replace(decl, headline=("table1", "tabel2"))
+    with pytest.raises(ValueError, match="unknown domain") as refusal:
+        check_experiments(decl, "my.yaml")
+    lines = str(refusal.value).splitlines()
+    expected = [
+        ("my.yaml: figure2: ", "sft_best trains nothing"),
+        ("'tol'", "did you mean 'tool'?", "my.yaml: table3: "),
+        ("'BFLC'", "did you mean 'BFCL'?", "my.yaml: table3: "),
+        ("'sft_bst'", "did you mean 'sft_best'?", "my.yaml: table3: "),
+        ("'tabel2'", "did you mean 'table2'?", "my.yaml: headline: "),
+    ]
+    assert len(lines) == len(expected)
+    for line, words in zip(lines, expected, strict=True):
+        assert all(word in line for word in words), line
