@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.tasks import DataSource, Task, benchmark_path, load_items, load_task, task_names
+from evaluation.tasks import benchmark_path, load_items
+from reference_impl.config import Task, load_task, task_names
+from reference_impl.config.tasks import Hub, Local
 from reference_impl.files import write_jsonl
 
 
@@ -28,10 +30,10 @@ def fetch(task: Task, out: Path, data: Path | None) -> Path:
     part.parent.mkdir(parents=True, exist_ok=True)
     if data is not None:
         _copy(task, data, part)
-    elif task.data.source == "hub":
+    elif isinstance(task.data, Hub):
         _download(task.data, part)
     else:
-        where = task.data.note or "the data stage makes it"
+        where = (isinstance(task.data, Local) and task.data.note) or "the data stage makes it"
         raise ValueError(f"{task.name} has no pinned source on the hub; give --data PATH. {where}")
     load_items(task, part)
     if target.is_dir():
@@ -56,7 +58,7 @@ def _copy(task: Task, data: Path, part: Path) -> None:
                 shutil.copyfile(file, copy)
 
 
-def _download(source: DataSource, part: Path) -> None:
+def _download(source: Hub, part: Path) -> None:
     try:
         datasets = importlib.import_module("datasets")  # only the large scales need and install it
     except ImportError:

@@ -11,8 +11,6 @@ from pipelines.plan.validate import validate_file
 from reference_impl.config import CONFIG_DIR, StrategyChoice
 
 GB = 1e9
-VLLM_SHARE = 0.4
-"""What vLLM takes of a GPU's memory where a scale gives no `gpu_memory_utilization`: VllmOptions' own."""
 
 
 @dataclass(frozen=True)

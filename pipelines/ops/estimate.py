@@ -9,13 +9,11 @@ pipelines/config/estimate.yaml; they are printed below the table. docs/scales.md
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.ops.cost import (
     GB,
-    VLLM_SHARE,
     Assumptions,
     Responses,
     activation_bytes,
@@ -28,9 +26,8 @@ from pipelines.ops.cost import (
     weight_bytes,
 )
 from pipelines.plan import Plan, load_plan
-from pipelines.plan.checks import task_settings
 from pipelines.plan.origins import Model, load_models
-from reference_impl.config import RunConfig, domain_size, resolve_run
+from reference_impl.config import EngineOptions, RunConfig, domain_size, load_task, resolve_run
 
 TARGETS = ("everything", "headline")
 
@@ -60,12 +57,12 @@ class Estimate:
         return self.gpu_hours / self.gpus if self.gpus else 0.0
 
 
-def engine_bytes(plan: Plan, options: Mapping[str, Any], model: Model, assumptions: Assumptions, tokens: int) -> float:
+def engine_bytes(plan: Plan, options: EngineOptions, model: Model, assumptions: Assumptions, tokens: int) -> float:
     """What the engine takes while it samples: vLLM its share of a GPU, weights included; the other a batch of caches of
     ``tokens`` each, beside its weights.
     """
     if _shares_gpu(plan):
-        return float(options.get("gpu_memory_utilization", VLLM_SHARE)) * assumptions.memory_gb * GB
+        return options.gpu_memory_utilization * assumptions.memory_gb * GB
     return plan.scale.rollout_batch * tokens * kv_bytes(model, plan.scale.strategy.precision)
 
 
@@ -76,9 +73,7 @@ def _shares_gpu(plan: Plan) -> bool:
 
 def placed_gpus(plan: Plan) -> int:
     """GPUs that the processes of a run take, and their dedicated engines, on all machines."""
-    options = plan.scale.engine_options
-    engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
-    return plan.scale.strategy.processes * (1 + int(engine))
+    return plan.scale.strategy.processes * (1 + plan.scale.engine_options.gpus)
 
 
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
@@ -93,7 +88,7 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     states = state_bytes(model, config.strategy)
     if not _shares_gpu(plan):
         states += model.parameters * weight_bytes(config.strategy.precision)
-    apart = plan.scale.engine_options.get("placement") == "dedicated"
+    apart = plan.scale.engine_options.placement == "dedicated"
     peak = max(states + update, sampling) if apart else states + max(update, sampling)
     return peak / GB + assumptions.reserved_gb
 
@@ -161,7 +156,7 @@ def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) ->
     """One training run."""
     config = resolve_run(plan.declarations, plan.scale, run, domain, plan.seeds[0])
     model, gpus = _model(plan, config.policy), max(plan.resources("train")["gpu"], placed_gpus(plan))
-    grids = {plan.declarations.method(name).select["from"] for name in plan.selections}
+    grids = {plan.grid(name) for name in plan.selections}
     pruned = plan.scale.keep_checkpoints == "selected" and plan.declarations.owner(run)[0].name in grids
     end, peak = training_disk(config, model)
     return Estimate(
@@ -184,11 +179,11 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     limit = domain_size(plan.declarations, plan.scale, domain, "max_response_tokens")
     means = assumptions.tokens[domain]
     rollout, samples, graded, caps = min(means["rollout"], limit), 0, 0, plan.scale.evaluation
-    for task in map(task_settings, plan.scale.domains[domain].tasks):
-        repeats = min(task["samples_per_problem"], caps.max_samples or task["samples_per_problem"])
-        number = min(task["rows"], caps.max_items or task["rows"]) * repeats
+    for task in map(load_task, plan.scale.domains[domain].tasks):
+        repeats = min(task.samples_per_problem, caps.max_samples or task.samples_per_problem)
+        number = min(task.rows, caps.max_items or task.rows) * repeats
         samples += number
-        graded += number if task["kind"] == "judge" else 0
+        graded += number if task.kind == "judge" else 0
     precision, responses = plan.scale.strategy.precision, Responses(means["prompt"], rollout, limit)
     sampling = sampling_seconds(model, assumptions, responses, samples, precision, plan.scale.rollout_batch)
     hours = gpus * (sampling + assumptions.start_s) / 3600

@@ -3,7 +3,6 @@
 Paths only; free of torch, so that the workflow starts at once. The rules in `pipelines/rules` turn it into jobs.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.splits import PROMPTS, VALIDATION
-from pipelines.plan.checks import check_experiments, check_scale, experiment_entries
+from pipelines.plan.checks import check_experiments, check_scale, experiment_entries, schedule_warnings
 from pipelines.plan.origins import (
     check_policies,
     data_arguments,
@@ -57,6 +56,12 @@ class Plan(Settings):
     def selections(self) -> list[str]:
         """Methods whose checkpoint is chosen among a grid's."""
         return [name for name, method in self.declarations.methods.items() if method.select]
+
+    def grid(self, selection: str) -> str:
+        """The method whose runs a selection chooses among."""
+        select = self.declarations.method(selection).select
+        assert select is not None
+        return select.grid
 
     @property
     def policies(self) -> list[str]:
@@ -157,8 +162,7 @@ class Plan(Settings):
 
     def candidates(self, domain: str, selection: str, seed: int | str) -> list[str]:
         """Records of the runs that a selection chooses among."""
-        grid = self.declarations.method(selection).select["from"]
-        return [f"{folder}/run.json" for folder in self.grid_folders(domain, grid, seed)]
+        return [f"{folder}/run.json" for folder in self.grid_folders(domain, self.grid(selection), seed)]
 
     def pruned(self, methods: Iterable[str], domains: tuple[str, ...] | None = None) -> list[str]:
         """Records of the pruning of every grid that these methods choose from; none where a scale keeps all."""
@@ -167,7 +171,7 @@ class Plan(Settings):
         needed = {other for name in methods for other in self.needed(name)} & set(self.selections)
         return sorted(
             {
-                f"{self.results}/pruned/{domain}/{self.declarations.method(name).select['from']}/seed{seed}.json"
+                f"{self.results}/pruned/{domain}/{self.grid(name)}/seed{seed}.json"
                 for name in needed
                 for domain in self._domains(name, domains)
                 for seed in self.seeds
@@ -184,7 +188,7 @@ class Plan(Settings):
         return [
             f"{self.results}/runs/{domain}/{name}/seed{seed}/run.json"
             for name in self.selections
-            if self.declarations.method(name).select["from"] == grid and domain in self._domains(name, None)
+            if self.grid(name) == grid and domain in self._domains(name, None)
         ]
 
     def grid_folders(self, domain: str, grid: str, seed: int | str) -> list[str]:
@@ -264,15 +268,16 @@ class Plan(Settings):
 
     def needed(self, method: str) -> set[str]:
         """A method, its runs, and those of everything that it starts from or chooses among."""
-        entry = self.declarations.method(method)
         names = {method, *self.declarations.runs(method)}
-        for other in (entry.init, entry.select.get("from", "policy")):
-            names |= set() if other == "policy" else self.needed(other)
-        return names
+        return names.union(*map(self.needed, self.declarations.method(method).builds_on))
 
     def urgency(self, domain: str, name: str) -> int:
         """10 for a run or method of the headline, 0 for any other: an interrupted call leaves the headline first."""
         return 10 if (domain, name) in self.headline_runs else 0
+
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not meant."""
+        return schedule_warnings(self.declarations, self.scale)
 
     def targets(self) -> dict[str, list[str]]:
         """Every name that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""
@@ -296,18 +301,16 @@ class Plan(Settings):
 
 
 def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
-    """Check every configuration file against its schema, and the references between them.
+    """Check every configuration file, and the references between them.
 
     `config` is the workflow's own configuration (`workflow.yaml` and `--config`). Raises ValueError naming
     the file, the offending value and the allowed or nearest ones.
     """
     validate(config, "workflow", "workflow.yaml or --config")
-    for name in ("domains", "methods", "experiments"):
-        validate_file(root / f"{name}.yaml", name)
+    validate_file(root / "experiments.yaml", "experiments")
     declarations = load_declarations(root)
     check_experiments(declarations, str(root / "experiments.yaml"))
     scale = load_scale(config["scale"], root)
-    validate_file(root / "scales" / f"{scale.name}.yaml", "scale")
     scale = _with_data_options(scale, config.get("data_options", {}))
     check_scale(declarations, scale)
     policies = config.get("policies", {})
@@ -322,5 +325,5 @@ def _with_data_options(scale: Scale, given: Mapping[str, Mapping[str, Any]]) -> 
     domains = dict(scale.domains)
     for name, options in given.items():
         sizes = domains[choose("domain", name, domains, f"data_options: scale {scale.name}")]
-        domains[name] = dataclasses.replace(sizes, data_options={**sizes.data_options, **options})
-    return dataclasses.replace(scale, domains=domains)
+        domains[name] = sizes.model_copy(update={"data_options": {**sizes.data_options, **options}})
+    return scale.model_copy(update={"domains": domains})

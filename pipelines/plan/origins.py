@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from pipelines.plan.checks import STAGES, task_names, task_settings
+from pipelines.plan.checks import STAGES
 from pipelines.plan.validate import validate_file
 from pipelines.sandbox.policies import POLICIES_FILE, load_world
-from reference_impl.config import CONFIG_DIR, Scale, choose
+from reference_impl.config import CONFIG_DIR, Scale, choose, load_task, task_names
 from reference_impl.files import file_hash
 
 MODELS_FILE = CONFIG_DIR / "models.yaml"
@@ -129,7 +129,7 @@ def data_arguments(options: Mapping[str, Any]) -> list[str]:
         if isinstance(value, Mapping):
             words += [word for name, part in value.items() for word in (f"--{key}", f"{name}={part}")]
         else:
-            words += [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
+            words += [f"--{key}", *map(str, value if isinstance(value, list | tuple) else [value])]
     return words
 
 
@@ -140,12 +140,12 @@ def deciding_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_generated(task: str) -> bool:
     """Whether the sandbox makes a task's questions; all others are fetched."""
-    return bool(task_settings(task)["data"]["source"] == "generated")
+    return load_task(task).data.source == "generated"
 
 
 def is_folder(task: str) -> bool:
     """Whether a task's questions are a folder, BFCL's layout; all others are one file."""
-    return bool(task_settings(task)["kind"] == "bfcl")
+    return load_task(task).kind == "bfcl"
 
 
 def local_data(scale: Scale, task: str, path: str) -> LocalData:

@@ -4,19 +4,15 @@ A hash holds just the settings that decide one file's content. The rules hand it
 when its own settings change, and for no other change of a configuration file.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipelines.data.splits import split_rows
-from pipelines.plan.checks import task_settings
 from pipelines.plan.origins import LocalData, data_version, deciding_options, digest, policy_hash, policy_options
 from pipelines.sandbox.policies import WORLDS, load_world
-from reference_impl.config import Declarations, Scale, domain_size, resolve_run
-
-JUDGE_FLAGS = {"kind": "--judge", "timeout_s": "--judge-timeout"}
-"""Options of evaluation.regrade for a scale's judge; every other setting is the option `--judge-<setting>`."""
-USUAL = {"gpu": 0, "mem_mb": 1500, "runtime": 240, "threads": 1}
-"""What a job that trains or samples asks of the machine where its scale says nothing; runtime in minutes."""
+from reference_impl.config import Declarations, Scale, domain_size, load_task, resolve_run
+from reference_impl.config.scales import Job, Resources
 
 
 @dataclass(frozen=True)
@@ -46,21 +42,25 @@ class Settings:
 
     def judge_options(self, domain: str, task: str) -> list[str]:
         """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
-        if task_settings(task)["kind"] != "judge":
+        judge = self.scale.domains[domain].judge
+        return ["--judge", json.dumps(judge.given())] if judge and load_task(task).kind == "judge" else []
+
+    def _judge_words(self, domain: str, task: str) -> list[str]:
+        """A task's judge as its hashes have had it from the first version on, which evaluations are known by."""
+        judge = self.scale.domains[domain].judge
+        if judge is None or load_task(task).kind != "judge":
             return []
-        options = []
-        for key, value in self.scale.domains[domain].judge.items():
-            options += [
-                JUDGE_FLAGS.get(key, f"--judge-{key}"),
-                *map(str, value if isinstance(value, list) else [value]),
-            ]
-        return options
+        words = []
+        for key, value in judge.given().items():
+            option = "--judge" if key == "kind" else f"--judge-{key.removesuffix('_s')}"
+            words += [option, *map(str, value if isinstance(value, tuple) else [value])]
+        return words
 
-    def resources(self, kind: str) -> dict[str, int]:
+    def resources(self, kind: Job) -> dict[str, int]:
         """What a job that trains or samples asks of the machine."""
-        return {**USUAL, **self.scale.resources.get(kind, {})}
+        return self.scale.resources.get(kind, Resources()).model_dump()
 
-    def launcher(self, kind: str) -> str:
+    def launcher(self, kind: Job) -> str:
         """What starts the module of a job that trains or samples."""
         return self.scale.launcher.get(kind, "python -m").format(processes=self.scale.strategy.processes)
 
@@ -70,7 +70,9 @@ class Settings:
 
     def selection_hash(self, selection: str) -> str:
         """Hash of what a selection chooses from."""
-        return digest(self.declarations.method(selection).select)
+        select = self.declarations.method(selection).select
+        assert select is not None
+        return digest(select.given())
 
     def split_hash(self, domain: str, name: str) -> str:
         """Hash of what decides one file of a domain's data: where it comes from, and its rows."""
@@ -88,7 +90,7 @@ class Settings:
 
     def benchmark_hash(self, task: str) -> str:
         """Hash of where a task's questions come from."""
-        return digest([task_settings(task)["data"], self.data[task].sha256 if task in self.data else None])
+        return digest([load_task(task).data.given(), self.data[task].sha256 if task in self.data else None])
 
     def policy_options(self, policy: str) -> list[str]:
         """Options of pipelines.policy.from_hub: the user's folder or revision, or the pinned one."""
@@ -108,13 +110,13 @@ class Settings:
         names = self.scale.domains[domain].tasks
         caps = self.scale.evaluation
         settings = {
-            "tasks": {name: task_settings(name) for name in names},
+            "tasks": {name: load_task(name).given() for name in names},
             "caps": [caps.max_items, caps.max_samples],
             "max_tokens": domain_size(self.declarations, self.scale, domain, "max_response_tokens"),
         }
-        if caps.engine_options.get("max_model_len") is not None:
-            settings["max_model_len"] = caps.engine_options["max_model_len"]
-        judge = [option for name in names for option in self.judge_options(domain, name)]
+        if caps.engine_options.max_model_len is not None:
+            settings["max_model_len"] = caps.engine_options.max_model_len
+        judge = [word for name in names for word in self._judge_words(domain, name)]
         local = {name: self.data[name].sha256 for name in names if name in self.data}
         return digest({**settings, **({"judge": judge} if judge else {}), **({"data": local} if local else {})})
 
@@ -122,8 +124,8 @@ class Settings:
         """Hash of what decides a task's verdicts: its settings, its judge, and the user's file for it."""
         return digest(
             [
-                task_settings(task),
-                self.judge_options(domain, task),
+                load_task(task).given(),
+                self._judge_words(domain, task),
                 self.data[task].sha256 if task in self.data else None,
             ]
         )

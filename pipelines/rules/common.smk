@@ -12,6 +12,10 @@ try:
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
+if workflow.is_main_process:  # and not in every job that Snakemake starts as a process of its own
+    for warning in PLAN.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+
 RESULTS = PLAN.results
 LOGS = f"{RESULTS}/logs"
 RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
@@ -38,5 +42,5 @@ wildcard_constraints:
     task="|".join(task for domain in PLAN.scale.domains.values() for task in domain.tasks),
     run="|".join(PLAN.training_runs),
     selection="|".join(PLAN.selections),
-    grid="|".join({PLAN.declarations.method(name).select["from"] for name in PLAN.selections}) or "none",
+    grid="|".join({PLAN.grid(name) for name in PLAN.selections}) or "none",
     seed="[0-9]+",

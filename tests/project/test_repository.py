@@ -13,7 +13,7 @@ from tests.support.checkout import REPO, project_files
 
 PACKAGES = ("reference_impl", "pipelines", "evaluation", "reports")
 PIN = re.compile(r"^([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)$")
-DISTRIBUTIONS = {"yaml": "pyyaml", "math_verify": "math-verify"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "math_verify": "math-verify", "pydantic_core": "pydantic"}
 # Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, and parquet files pyarrow.
 INDIRECT = {"jinja2", "tensorboard", "pyarrow"}
 LAYERS = {

@@ -157,7 +157,7 @@ def test_figure13_names_the_policies_that_its_runs_start_from(results: Results) 
 def test_a_scale_without_the_domain_is_an_error(results: Results) -> None:
     domains = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
     with pytest.raises(ValueError, match=r"figure10 needs one of the domains .* scale mini has none"):
-        FIGURES["figure10"](replace(results, scale=replace(results.scale, domains=domains)))
+        FIGURES["figure10"](replace(results, scale=results.scale.model_copy(update={"domains": domains})))
 
 
 def machado(colour: str, matrix: list[list[float]]) -> np.ndarray:

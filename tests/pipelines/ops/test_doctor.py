@@ -15,6 +15,7 @@ from pipelines.ops.cost import load_assumptions
 from pipelines.ops.doctor import ROOT, Finding, examine, read_pins
 from pipelines.ops.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
+from reference_impl.config import EngineOptions, HttpJudgeSettings
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
 EIGHT = Torch("2.13.0", "13.0", "2.29.7", (("H100", 85.0),) * 8)
@@ -199,11 +200,9 @@ def test_the_token_is_where_the_hubs_client_looks_for_it(tmp_path: Path) -> None
 
 
 def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan) -> None:
-    scale = dataclasses.replace(
-        paper.scale,
-        engine_options={"placement": "dedicated", "tensor_parallel_size": 2},
-        strategy=dataclasses.replace(paper.scale.strategy, processes=4),
-    )
+    options = EngineOptions(placement="dedicated", tensor_parallel_size=2)
+    strategy = paper.scale.strategy.model_copy(update={"processes": 4})
+    scale = paper.scale.model_copy(update={"engine_options": options, "strategy": strategy})
     found = findings(dataclasses.replace(paper, scale=scale), free_gb=lambda path: 4.0)
     # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 8 GPUs; 4 · 2.2 GB at once.
     assert found["placement"].level == "FAIL" and "need 12 GPUs" in found["placement"].found
@@ -212,13 +211,13 @@ def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan)
 
 def test_a_run_on_several_machines_is_no_mistake(paper: Plan) -> None:
     """The recipe of docs/cluster.md: 16 processes, of which each of two machines has 8."""
-    strategy = dataclasses.replace(paper.scale.strategy, processes=16)
+    strategy = paper.scale.strategy.model_copy(update={"processes": 16})
     launcher = {"train": "bash profiles/slurm/torchrun_nodes.sh {processes} -m --"}
-    scale = dataclasses.replace(paper.scale, strategy=strategy, launcher=launcher)
+    scale = paper.scale.model_copy(update={"strategy": strategy, "launcher": launcher})
     finding = findings(dataclasses.replace(paper, scale=scale))["placement"]
     assert finding.level == "WARN" and "need 16 GPUs, resources.train.gpu is 8" in finding.found
     assert "several machines, of which each has 8" in finding.advice
-    one_machine = dataclasses.replace(scale, launcher=paper.scale.launcher)
+    one_machine = scale.model_copy(update={"launcher": paper.scale.launcher})
     assert findings(dataclasses.replace(paper, scale=one_machine))["placement"].level == "FAIL"
 
 
@@ -258,8 +257,9 @@ def test_the_judges_key_never_goes_out_unencrypted(paper: Plan, url: str, sent: 
         asked[url] = token
         return Answer(200)
 
-    judged = dataclasses.replace(paper.scale.domains["medicine"], judge={"kind": "http", "url": url, "model": "m"})
-    plan = dataclasses.replace(paper, scale=dataclasses.replace(paper.scale, domains={"medicine": judged}))
+    judge = HttpJudgeSettings(kind="http", url=url, model="m")
+    judged = paper.scale.domains["medicine"].model_copy(update={"judge": judge})
+    plan = dataclasses.replace(paper, scale=paper.scale.model_copy(update={"domains": {"medicine": judged}}))
     finding = findings(plan, ask=answering)["judge of medicine"]
     assert asked.get(f"{url}/models") == sent and "sk-secret" not in str(finding)
     assert finding.level == ("FAIL" if sent is None else "OK")
@@ -293,11 +293,9 @@ def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("answer", [Answer(200), Answer(401), Answer(404), Answer(None, "TimeoutError")])
 def test_no_secret_is_printed(paper: Plan, answer: Answer) -> None:
-    judged = dataclasses.replace(
-        paper.scale.domains["medicine"],
-        judge={"kind": "http", "url": "https://me:password@host:8443/v1?key=sesame", "model": "m"},
-    )
-    scale = dataclasses.replace(paper.scale, domains={**paper.scale.domains, "medicine": judged})
+    judge = HttpJudgeSettings(kind="http", url="https://me:password@host:8443/v1?key=sesame")
+    judged = paper.scale.domains["medicine"].model_copy(update={"judge": judge})
+    scale = paper.scale.model_copy(update={"domains": {**paper.scale.domains, "medicine": judged}})
     found = findings(dataclasses.replace(paper, scale=scale), ask=lambda url, token: answer)
     printed = "\n".join(map(str, found.values()))
     assert "https://host:8443/v1" in printed
