@@ -41,9 +41,8 @@ check-environment:  ## do the pins of the GPU environment still go together (met
 		--no-binary connection_pool,conda-inject,argparse-dataclass,throttler,antlr4-python3-runtime,deepspeed \
 		--requirement requirements/gpu.txt --constraint requirements/gpu-constraints.txt
 
-docs: $(BASE_STAMP)  ## write docs/declarations.md from pipelines/config
-	$(BIN)/python -m pipelines.plan.declarations_table > docs/declarations.md.part
-	mv docs/declarations.md.part docs/declarations.md
+docs: $(BASE_STAMP)  ## write docs/declarations.md and docs/keys.md from the declarations and their models
+	$(BIN)/python -m pipelines.ops.documents
 
 readme: $(BASE_STAMP)  ## write README's results, docs/results and the picture from the report of a scale (after `make everything`)
 	$(BIN)/python -m reports.readme --scale $(scale) --results results/$(scale) $(ARGS)

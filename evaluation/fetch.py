@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pyarrow.parquet import read_table  # type: ignore[import-untyped]
 
-from evaluation.tasks import DataSource, Task, benchmark_path, load_items, load_task, task_names
+from evaluation.tasks import benchmark_path, load_items
+from reference_impl.config import Task, load_task, task_names
+from reference_impl.config.tasks import Hub, Local
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.hub import download
 
@@ -34,10 +36,10 @@ def fetch(task: Task, out: Path, data: Path | None) -> Path:
     part.parent.mkdir(parents=True, exist_ok=True)
     if data is not None:
         _copy(task, data, part)
-    elif task.data.source == "hub":
+    elif isinstance(task.data, Hub):
         _download(task.data, part)
     else:
-        where = task.data.note or "the data stage makes it"
+        where = (isinstance(task.data, Local) and task.data.note) or "the data stage makes it"
         raise ValueError(f"{task.name} has no pinned source on the hub; give --data PATH. {where}")
     load_items(task, part)
     if target.is_dir():
@@ -62,8 +64,7 @@ def _copy(task: Task, data: Path, part: Path) -> None:
                 shutil.copyfile(file, copy)
 
 
-def _download(source: DataSource, part: Path) -> None:
-    assert source.repository is not None
+def _download(source: Hub, part: Path) -> None:
     patterns = [f"{folder}{source.split}{tail}" for folder in ("", "data/") for tail in SPLIT_FILES]
     files = download("dataset", source.repository, source.revision, patterns, "give --data PATH")
     tables = (read_jsonl(file) if file.suffix == ".jsonl" else read_table(file).to_pylist() for file in files)

@@ -7,8 +7,7 @@ missing, and its files are those of an uninterrupted one.
     python -m evaluation.generate --checkpoint DIR --domain math --method chord_phi --scale mini --seed 0 \\
         --benchmarks results/mini/benchmarks --out results/mini/evaluations/math/chord_phi/seed0
 
-The judge of a judged task is the one that the scale declares for the domain; options of the command line replace its
-settings.
+The judge of a judged task is the one that the scale declares for the domain, or the one of `--judge`.
 """
 
 import argparse
@@ -23,10 +22,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.graders import Sample, Verdict, grade_all
-from evaluation.judging import add_judge_arguments, judge_for, report_trouble
+from evaluation.judging import add_judge_argument, judge_for, report_trouble
 from evaluation.summary import summarise
-from evaluation.tasks import Item, Task, benchmark_path, evenly, items_fingerprint, load_items, load_task
-from reference_impl.config import choose, load_declarations, load_scale
+from evaluation.tasks import Item, benchmark_path, evenly, items_fingerprint, load_items
+from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.judge.rubric import Judge
 from reference_impl.rollout import (
@@ -225,7 +224,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="another file for a task",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    add_judge_arguments(parser)
+    add_judge_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -235,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
         scale = load_scale(arguments.scale)
-        judge = judge_for([plan.task for plan in plans], arguments, scale.domains[arguments.domain].judge)
+        judge = judge_for([plan.task for plan in plans], arguments.judge, scale.domains[arguments.domain].judge)
         plans = [replace(plan, judge=judge) for plan in plans]
         engine, tokenizer = load_engine(
             scale.engine, arguments.checkpoint, scale.rollout_batch, options=scale.evaluation.engine_options

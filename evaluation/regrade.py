@@ -31,19 +31,11 @@ from evaluation.graders import (
     Verdict,
     grade_all,
 )
-from evaluation.judging import add_judge_arguments, judge_for, report_trouble
+from evaluation.judging import add_judge_argument, judge_for, report_trouble
 from evaluation.summary import summarise
-from evaluation.tasks import (
-    DataSource,
-    Item,
-    Task,
-    load_items,
-    load_task,
-    read_items,
-    rubric_reference,
-    task_names,
-)
-from reference_impl.config import choose
+from evaluation.tasks import Item, load_items, read_items, rubric_reference
+from reference_impl.config import Task, choose, load_task, task_names
+from reference_impl.config.model import parse
 from reference_impl.files import json_text, read_jsonl, write_jsonl
 from reference_impl.judge.rubric import Judge
 from reference_impl.text.answers import gold_text
@@ -58,7 +50,8 @@ def resolve_task(name: str) -> Task:
     choose("task", name, dict.fromkeys((*GENERIC, *task_names())), "evaluation/tasks")
     if name not in GENERIC:
         return load_task(name)
-    return Task(name, 1, name, name, "math", 1, 0, DataSource("local"), answer_format="any")
+    generic = {"name": name, "version": 1, "kind": name, "benchmark": name, "prompt": "math", "samples_per_problem": 1}
+    return parse(Task, {**generic, "rows": 0, "data": {"source": "local"}, "answer_format": "any"}, name)
 
 
 def regrade(
@@ -117,7 +110,7 @@ def _items(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) -> 
 
 
 def _one_category(task: Task, data: Path, category: str) -> list[Item]:
-    return read_items(Task(**{**vars(task), "categories": {category: 0}}), data)
+    return read_items(task.model_copy(update={"categories": {category: 0}}), data)
 
 
 def _checked(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -198,11 +191,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", required=True, help=f"one of {', '.join(dict.fromkeys((*GENERIC, *task_names())))}")
     parser.add_argument("--data", type=Path, help="the task's questions: a file, or a folder in BFCL's layout")
     parser.add_argument("--out", type=Path, required=True, help="verdicts to write, JSON lines")
-    add_judge_arguments(parser)
+    add_judge_argument(parser)
     arguments = parser.parse_args(argv)
     try:
         task = resolve_task(arguments.task)
-        judge = judge_for([task], arguments)
+        judge = judge_for([task], arguments.judge)
         graded = regrade(read_jsonl(arguments.file), task, arguments.data, judge)
         if judge is not None and judge.stopped is not None:
             raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run goes on")

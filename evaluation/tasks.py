@@ -1,79 +1,23 @@
-"""Benchmarks as data: `tasks/<name>.yaml` says what a task is, a file in the official format holds its
-questions.
+"""The questions of a benchmark: `tasks/<name>.yaml` says what it is, a file in the official format holds them.
 
 A file whose number of rows, categories or gold answers differ from what the task expects is an error, because
 a score on another set of questions is another score.
 """
 
-import dataclasses
-import difflib
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evaluation import bfcl, mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
-from reference_impl.config import choose
+from reference_impl.config import Task
 from reference_impl.files import read_jsonl
-from reference_impl.hub import is_revision
-from reference_impl.judge.prompt import AGGREGATIONS
 from reference_impl.judge.rubric import parse_rubric
 from reference_impl.text.answers import as_integer, gold_text
-from reference_impl.text.prompts import PROMPTS
-
-TASKS_DIR = Path(__file__).with_name("tasks")
-KINDS = ("math", "mmlu_pro", "bfcl", "judge")
-SOURCES = ("generated", "hub", "local")
-ON_FAILURE = ("wrong", "random")
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where a benchmark's questions come from.
-
-    `generated`: made by this project's data stage. `hub`: a dataset at a pinned revision. `local`: a file
-    that the user brings, where no revision could be established. A local file of the same format always
-    serves instead.
-    """
-
-    source: str
-    repository: str | None = None
-    revision: str | None = None
-    split: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """One benchmark as it is sampled and graded."""
-
-    name: str
-    version: int
-    kind: str
-    benchmark: str | list[str]
-    """The paper's benchmark that it stands for; several where one set of questions serves them all."""
-    prompt: str
-    samples_per_problem: int
-    rows: int
-    data: DataSource
-    temperature: float = 1.0
-    top_p: float = 1.0
-    categories: Mapping[str, int] = field(default_factory=dict)
-    """Expected number of questions per category, for kinds that have categories."""
-    answers_sha256: str | None = None
-    """Fingerprint of the gold answers, see `answers_fingerprint`; the file's layout does not matter."""
-    answer_format: str = "index"
-    """mmlu_pro: how a choice is read, one of mmlu_pro.ANSWER_FORMATS."""
-    on_failure: str = "wrong"
-    """mmlu_pro: what an unreadable answer counts as; `random` is the official harness's guess, seeded."""
-    aggregation: str = "explicit"
-    """judge: how a model's verdicts become a score, one of judge_prompt.AGGREGATIONS."""
 
 
 @dataclass(frozen=True)
@@ -85,53 +29,6 @@ class Item:
     row: Mapping[str, Any]
     gold: Any
     reference: Reference
-
-
-def task_names() -> list[str]:
-    """Every task that has a file."""
-    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
-
-
-def load_task(name: str) -> Task:
-    """The task called `name`. Raises ValueError naming the known tasks, or what is wrong with its file."""
-    choose("task", name, task_names(), str(TASKS_DIR))
-    path = TASKS_DIR / f"{name}.yaml"
-    return parse_task(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-
-
-def parse_task(values: Mapping[str, Any], source: str) -> Task:
-    """A checked task from the content of its file. Raises ValueError naming `source` and the key."""
-    fields = _checked(Task, values, source)
-    data = DataSource(**_checked(DataSource, fields["data"], f"{source}: data"))
-    task = Task(**{**fields, "data": data})
-    for what, value, allowed in (
-        ("kind", task.kind, KINDS),
-        ("prompt", task.prompt, tuple(PROMPTS)),
-        ("data source", data.source, SOURCES),
-        ("answer_format", task.answer_format, mmlu_pro.ANSWER_FORMATS),
-        ("on_failure", task.on_failure, ON_FAILURE),
-        ("aggregation", task.aggregation, tuple(AGGREGATIONS)),
-    ):
-        choose(what, value, allowed, source)
-    if data.source == "hub" and not (data.repository and data.split and is_revision(data.revision)):
-        raise ValueError(f"{source}: a hub source needs repository, split and a revision of 40 hex digits, got {data}")
-    if task.categories and sum(task.categories.values()) != task.rows:
-        raise ValueError(f"{source}: rows is {task.rows}, but the categories add up to {sum(task.categories.values())}")
-    return task
-
-
-def _checked(cls: type, values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    known = {field.name: field for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{source}: unknown key {key!r}{hint} (allowed: {', '.join(known)})")
-    for name, spec in known.items():
-        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise ValueError(f"{source}: missing key {name!r}")
-    return dict(values)
 
 
 def benchmark_path(task: Task, folder: Path) -> Path:

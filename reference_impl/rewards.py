@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from reference_impl.config import choose
+from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, choose
 from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import Judge, answer_to_judge, parse_rubric
 from reference_impl.text.answers import equality, gold_text, has_one_think_block, read_response
@@ -128,16 +128,17 @@ class Reward:
             return list(pool.map(self.grade, responses, golds, truncated))
 
 
-def build_reward(name: str, judge: Mapping[str, Any], *, seed: int) -> Reward:
-    """The reward called `name`: one of REWARDS, or `judge` with the judge that the mapping describes.
+def build_reward(name: str, judge: LocalJudgeSettings | HttpJudgeSettings | None, *, seed: int) -> Reward:
+    """The reward called `name`: one of REWARDS, or `judge` with the judge of these settings.
 
-    judge: settings of `judge_config.build_judge`; empty for a reward by rule. seed: of the judge. Raises ValueError
-    for an unknown name, for bad settings, and for settings of a judge where none is asked.
+    seed: of the judge. Raises ValueError for an unknown name, where a judge is missing, and where none is asked.
     """
     choose("reward", name, (*REWARDS, JUDGED_REWARD), "domains.yaml")
     if name == JUDGED_REWARD:
+        if judge is None:
+            raise ValueError(f"reward {name!r} needs a judge: give `judge` in the scale's domain")
         built = build_judge(judge)
         return Reward(judge_reward(built, seed=seed), built.concurrency)
-    if judge:
-        raise ValueError(f"reward {name!r} asks no judge, but one is declared: {dict(judge)}")
+    if judge is not None:
+        raise ValueError(f"reward {name!r} asks no judge, but one is declared: {judge.given()}")
     return Reward(REWARDS[name])

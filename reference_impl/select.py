@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from reference_impl.config import load_declarations
 from reference_impl.files import read_jsonl, replace_folder, write_json
 
 
-def candidates(run: Path, epochs: list[int] | None) -> list[dict[str, Any]]:
+def candidates(run: Path, epochs: Sequence[int] | None) -> list[dict[str, Any]]:
     """The kept checkpoints of one run with their validation records; with ``epochs``, only those after these epochs."""
     records = [record for record in read_jsonl(run / "validation.jsonl") if record["checkpoint"]]
     chosen = [r for r in records if epochs is None or r["epoch"] in epochs]
     if not chosen:
         found = ", ".join(str(record["epoch"]) for record in records) or "none"
-        raise ValueError(f"{run}: no checkpoint after epochs {epochs} (kept: {found})")
+        raise ValueError(f"{run}: no checkpoint after epochs {list(epochs or ())} (kept: {found})")
     return [{"run": run, **record} for record in chosen]
 
 
@@ -53,10 +54,10 @@ def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, An
     """
     decl = load_declarations()
     method = decl.method(method_name)
-    if not method.select:
+    if method.select is None:
         raise ValueError(f"{method_name} selects nothing: its entry has no `select`")
-    folders = grid_folders(list(decl.runs(method.select["from"])), runs, identity)
-    options = [option for run in folders for option in candidates(run, method.select.get("epochs"))]
+    folders = grid_folders(list(decl.runs(method.select.grid)), runs, identity)
+    options = [option for run in folders for option in candidates(run, method.select.epochs)]
     best = choose_best(options)
     chosen = best["run"] / best["checkpoint"]
     if not chosen.is_dir():

@@ -147,7 +147,7 @@ def runs_behind(decl: Declarations, experiments: Mapping[str, Experiment]) -> di
             while waiting:
                 method = decl.method(waiting.pop())
                 behind.setdefault(domain, set()).add(method.name)
-                waiting += [name for name in (method.init, method.select.get("from", "policy")) if name in decl.methods]
+                waiting += method.builds_on
     return {
         domain: list(dict.fromkeys(run for name in decl.methods if name in names for run in (name, *decl.runs(name))))
         for domain, names in behind.items()

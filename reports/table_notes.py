@@ -78,7 +78,7 @@ class Rows:
         """Method → its RL steps as the paper counts, for the methods with such a budget."""
         decl, found = self.results.decl, {}
         for method in self.of(domain):
-            if decl.method(method).trains and "steps" in decl.method(method).budget:
+            if decl.method(method).trains and (budget := decl.method(method).budget) and budget.epochs is None:
                 config = resolve_run(decl, self.results.scale, method, domain, 0)
                 found[method] = round(config.steps * config.steps_divisor)
         return found
@@ -181,7 +181,7 @@ def _amount(expert: Expert) -> str:
 def _group(rows: Rows, name: str, domain: str) -> str:
     method = rows.results.decl.method(name)
     size = group_size(rows.results.decl, rows.results.scale, domain, method)
-    given = int(method.mixed["demonstrations"])
+    given = method.mixed.demonstrations if method.mixed else 0
     return f"every group of {size} holds {given} of the demonstrations and {size - given} own rollouts"
 
 
@@ -220,10 +220,11 @@ def _confidence_notes(rows: Rows, domains: Sequence[str]) -> list[str]:
     said = []
     for method, name in rows.labels.items():
         mu = rows.results.decl.method(method).mu
-        if mu.get("schedule") == "gradient_norm":
-            steps = " and ".join(f"{mu['warmup_steps'][domain]} steps of the paper ({domain})" for domain in domains)
+        if mu is not None and mu.schedule == "gradient_norm":
+            warmup = mu.warmup_steps if isinstance(mu.warmup_steps, dict) else dict.fromkeys(domains, mu.warmup_steps)
+            steps = " and ".join(f"{warmup[domain]} steps of the paper ({domain})" for domain in domains)
             said.append(
-                f"{name}: low confidence, for no code of it is public. γ = {mu['gamma']:g} and a warm-up of one SFT "
+                f"{name}: low confidence, for no code of it is public. γ = {mu.gamma:g} and a warm-up of one SFT "
                 f"epoch, {steps}, are this project's choices."
             )
     return said
@@ -232,9 +233,9 @@ def _confidence_notes(rows: Rows, domains: Sequence[str]) -> list[str]:
 def _judge_notes(rows: Rows) -> list[str]:
     judged = dict.fromkeys(column.domain for column in rows.table.columns if column.value == SCORE)
     return [
-        f"Judge of the {domain} domain: {', '.join(f'{key} {judge[key]}' for key in JUDGE_SETTINGS if key in judge)}."
+        f"Judge of the {domain} domain: {', '.join(f'{key} {given[key]}' for key in JUDGE_SETTINGS if key in given)}."
         for domain in judged
-        if (judge := rows.results.scale.domains[domain].judge)
+        if (judge := rows.results.scale.domains[domain].judge) and (given := judge.given())
     ]
 
 

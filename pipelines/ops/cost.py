@@ -12,8 +12,6 @@ from reference_impl.config import CONFIG_DIR, StrategyChoice, choose
 from reference_impl.config.model import Declared, parse, read_yaml
 
 GB = 1e9
-VLLM_SHARE = 0.4
-"""What vLLM takes of a GPU's memory where a scale gives no `gpu_memory_utilization`: VllmOptions' own."""
 Share = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -22,9 +22,8 @@ from pipelines.ops.cost import Assumptions, load_assumptions
 from pipelines.ops.estimate import Estimate, disk_needed, estimate_scale, placed_gpus
 from pipelines.ops.machine import SHARED_MEMORY, Machine, Torch
 from pipelines.plan import Plan, load_plan
-from pipelines.plan.checks import task_settings
 from pipelines.policy.models import load_models
-from reference_impl.config import ScaleDomain
+from reference_impl.config import ScaleDomain, load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)
@@ -158,7 +157,7 @@ def check_limits(machine: Machine, plan: Plan) -> Iterator[Finding]:
         "a larger machine, or less in resources.train.mem_mb",
     )
     yield Finding("OK", "memory", found) if memory >= asked else Finding("WARN", "memory", found, advice)
-    dedicated = plan.choice.scale.engine_options.get("placement") == "dedicated"
+    dedicated = plan.choice.scale.engine_options.placement == "dedicated"
     shared, needed = (
         machine.free_gb(SHARED_MEMORY),
         SHARED_GB * (plan.choice.scale.strategy.processes if dedicated else 1),
@@ -200,10 +199,10 @@ def on_hub(plan: Plan) -> Iterator[Pinned]:
         instead, pin = (f"--config policies='{{{model.name}: {what}}}'" for what in ("FOLDER", "HASH"))
         yield Pinned(model.repository, path, model.revision, instead, pin)
     for task in dict.fromkeys(task for sizes in plan.choice.scale.domains.values() for task in sizes.tasks):
-        data = task_settings(task)["data"]
-        if data["source"] == "hub":
-            path = f"api/datasets/{data['repository']}/revision/{data['revision']}"
-            yield Pinned(data["repository"], path, data["revision"], f"--config data='{{{task}: FILE}}'")
+        data = load_task(task).data
+        if data.source == "hub":
+            path = f"api/datasets/{data.repository}/revision/{data.revision}"
+            yield Pinned(data.repository, path, data.revision, f"--config data='{{{task}: FILE}}'")
     for domain, sizes in plan.choice.scale.domains.items():
         if sizes.data in STAGES:
             yield from _training_data(domain, sizes)
@@ -264,9 +263,9 @@ def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
 def check_judges(machine: Machine, plan: Plan) -> Iterator[Finding]:
     """Whether every judge over HTTP answers at all."""
     for name, sizes in plan.choice.scale.domains.items():
-        if sizes.judge.get("kind") != "http":
+        if sizes.judge is None or sizes.judge.kind != "http":
             continue
-        url, what = sizes.judge["url"], f"judge of {name}"
+        url, what = sizes.judge.url, f"judge of {name}"
         shown, key = _without_secrets(url), machine.environment.get(JUDGE_KEY)
         parts = urllib.parse.urlsplit(url)
         if key is not None and parts.scheme != "https" and parts.hostname not in LOOPBACK:

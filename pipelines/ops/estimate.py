@@ -9,13 +9,11 @@ pipelines/config/estimate.yaml; they are printed below the table. docs/scales.md
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.ops.cost import (
     GB,
-    VLLM_SHARE,
     Assumptions,
     Responses,
     activation_bytes,
@@ -28,9 +26,8 @@ from pipelines.ops.cost import (
     weight_bytes,
 )
 from pipelines.plan import Plan, load_plan
-from pipelines.plan.checks import task_settings
 from pipelines.policy.models import Model, load_models
-from reference_impl.config import RunConfig, domain_size, resolve_run
+from reference_impl.config import EngineOptions, RunConfig, domain_size, load_task, resolve_run
 
 TARGETS = ("everything", "headline")
 
@@ -60,12 +57,12 @@ class Estimate:
         return self.gpu_hours / self.gpus if self.gpus else 0.0
 
 
-def engine_bytes(plan: Plan, options: Mapping[str, Any], model: Model, assumptions: Assumptions, tokens: int) -> float:
+def engine_bytes(plan: Plan, options: EngineOptions, model: Model, assumptions: Assumptions, tokens: int) -> float:
     """What the engine takes while it samples: vLLM its share of a GPU, weights included; the other a batch of caches of
     ``tokens`` each, beside its weights.
     """
     if _shares_gpu(plan):
-        return float(options.get("gpu_memory_utilization", VLLM_SHARE)) * assumptions.memory_gb * GB
+        return options.gpu_memory_utilization * assumptions.memory_gb * GB
     scale = plan.choice.scale
     return scale.rollout_batch * tokens * kv_bytes(model, scale.strategy.precision)
 
@@ -78,9 +75,7 @@ def _shares_gpu(plan: Plan) -> bool:
 def placed_gpus(plan: Plan) -> int:
     """GPUs that the processes of a run take, and their dedicated engines, on all machines."""
     scale = plan.choice.scale
-    options = scale.engine_options
-    engine = options.get("tensor_parallel_size", 1) if options.get("placement") == "dedicated" else 0
-    return scale.strategy.processes * (1 + int(engine))
+    return scale.strategy.processes * (1 + scale.engine_options.gpus)
 
 
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
@@ -95,7 +90,7 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     states = state_bytes(model, config.strategy)
     if not _shares_gpu(plan):
         states += model.parameters * weight_bytes(config.strategy.precision)
-    apart = plan.choice.scale.engine_options.get("placement") == "dedicated"
+    apart = plan.choice.scale.engine_options.placement == "dedicated"
     peak = max(states + update, sampling) if apart else states + max(update, sampling)
     return peak / GB + assumptions.reserved_gb
 
@@ -188,11 +183,11 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     limit = domain_size(choice.declarations, scale, domain, "max_response_tokens")
     means = assumptions.lengths(domain)
     rollout, samples, graded, caps = min(means.rollout, limit), 0, 0, scale.evaluation
-    for task in map(task_settings, scale.domains[domain].tasks):
-        repeats = min(task["samples_per_problem"], caps.max_samples or task["samples_per_problem"])
-        number = min(task["rows"], caps.max_items or task["rows"]) * repeats
+    for task in map(load_task, scale.domains[domain].tasks):
+        repeats = min(task.samples_per_problem, caps.max_samples or task.samples_per_problem)
+        number = min(task.rows, caps.max_items or task.rows) * repeats
         samples += number
-        graded += number if task["kind"] == "judge" else 0
+        graded += number if task.kind == "judge" else 0
     precision, responses = scale.strategy.precision, Responses(means.prompt, rollout, limit)
     sampling = sampling_seconds(model, assumptions, responses, samples, precision, scale.rollout_batch)
     hours = gpus * (sampling + assumptions.start_s) / 3600

@@ -1,40 +1,22 @@
-"""Checks of what the configuration files say of each other, which no schema can see."""
+"""Checks of what the configuration files say of each other, which no model of one file can see."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pipelines.data.stages import STAGES, load_stage
-from reference_impl.config import Declarations, Scale, choose, resolve_run
+from reference_impl.config import Declarations, RunConfig, Scale, choose, load_task, resolve_run, task_names
 from reference_impl.config.experiments import TableEntry
-
-TASKS_DIR = Path(__file__).resolve().parents[2] / "evaluation" / "tasks"
-
-
-def task_names() -> list[str]:
-    return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
-
-
-def task_settings(name: str) -> dict[str, Any]:
-    """A task's file as it is; evaluation.tasks checks it."""
-    content: dict[str, Any] = yaml.safe_load((TASKS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
-    return content
 
 
 @cache
 def benchmarks() -> list[str]:
     """The paper's benchmarks that some task stands for."""
-    named = (task_settings(task)["benchmark"] for task in task_names())
+    named = (load_task(task).benchmark for task in task_names())
     return sorted({name for one in named for name in ([one] if isinstance(one, str) else one)})
 
 
 def check_scale(declarations: Declarations, scale: Scale) -> None:
     """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve."""
-    _check_resources(scale)
-    _check_engine(scale)
     for name, sizes in scale.domains.items():
         source = f"scale {scale.name}: {name}"
         domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
@@ -43,60 +25,52 @@ def check_scale(declarations: Declarations, scale: Scale) -> None:
             raise ValueError(f"{source}: data {sizes.data} is for the domain {load_stage(sizes.data).domain}")
         if sizes.data_options and sizes.data not in STAGES:
             raise ValueError(f"{source}: data {sizes.data} has no options")
-        for task in sizes.tasks:
-            choose("task", task, task_names(), "evaluation/tasks")
         for role in sizes.policies:
             choose("policy", role, domain.policies, f"{source}: domains.yaml: policies")
         for role in domain.policies:
             choose("policy", role, sizes.policies, source)
-        judged = [task for task in sizes.tasks if task_settings(task)["kind"] == "judge"]
+        judged = [task for task in sizes.tasks if load_task(task).kind == "judge"]
         if (judged or domain.reward == "judge") and not sizes.judge:
             raise ValueError(f"{source}: its reward or {', '.join(judged) or 'a task'} needs a judge: give `judge`")
-        for method in declarations.methods:
-            if name in declarations.method_domains(method):
-                for run in declarations.runs(method):
-                    resolve_run(declarations, scale, run, name, 0)
+    _check_tasks(scale)
+    resolved_runs(declarations, scale)
 
 
-def _check_resources(scale: Scale) -> None:
-    """Tasks of one origin, since the sandbox writes a whole folder of benchmarks; processes only where something starts
-    them.
-    """
-    tasks = [task for domain in scale.domains.values() for task in domain.tasks if task in task_names()]
-    made = [task for task in tasks if task_settings(task)["data"]["source"] == "generated"]
+def resolved_runs(declarations: Declarations, scale: Scale) -> list[RunConfig]:
+    """Every run of a scale, with seed 0. Raises ValueError for one that cannot be resolved."""
+    return [
+        resolve_run(declarations, scale, run, domain, 0)
+        for domain in scale.domains
+        for method in declarations.methods
+        if domain in declarations.method_domains(method)
+        for run in declarations.runs(method)
+    ]
+
+
+def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
+    """A sentence for every run that ends before its schedule of mu has gone through all its phases."""
+    found = []
+    for config in resolved_runs(declarations, scale):
+        # A period's SFT steps are a part of it; all other step counts are phases one after the other.
+        phases = {key: value for key, value in config.mu.items() if key.endswith("_steps") and key != "sft_steps"}
+        name = config.mu["schedule"]
+        if sum(phases.values()) > config.steps:
+            lengths = " + ".join(f"{key} {value:g}" for key, value in phases.items())
+            found.append(
+                f"methods.yaml: {config.method} in {config.domain} at scale {scale.name}: mu's {name} is longer "
+                f"than the run: {lengths}, the run has {config.steps} steps"
+            )
+    return found
+
+
+def _check_tasks(scale: Scale) -> None:
+    """Tasks of one origin, since the sandbox writes a whole folder of benchmarks."""
+    tasks = [task for domain in scale.domains.values() for task in domain.tasks]
+    made = [task for task in tasks if load_task(task).data.source == "generated"]
     if made and len(made) != len(tasks):
         fetched = ", ".join(task for task in tasks if task not in made)
         raise ValueError(
             f"scale {scale.name}: tasks of the sandbox ({', '.join(made)}) and others ({fetched}): take one"
-        )
-    if scale.strategy.processes > 1 and "{processes}" not in scale.launcher.get("train", ""):
-        raise ValueError(
-            f"scale {scale.name}: a strategy of {scale.strategy.processes} processes needs a launcher: "
-            "launcher: {train: torchrun --standalone --nproc-per-node {processes} -m --}"
-        )
-
-
-def _check_engine(scale: Scale) -> None:
-    """Options that its engine has, which jobs would find out only once they load it."""
-    for key, options in (
-        ("engine_options", scale.engine_options),
-        ("evaluation.engine_options", scale.evaluation.engine_options),
-    ):
-        if options and scale.engine != "vllm":
-            raise ValueError(
-                f"scale {scale.name}: {key}: {', '.join(options)}: engine {scale.engine} has no options; only vllm has"
-            )
-        if options.get("tensor_parallel_size", 1) > 1 and options.get("placement", "colocated") == "colocated":
-            raise ValueError(
-                f"scale {scale.name}: {key}: tensor_parallel_size {options['tensor_parallel_size']} with placement "
-                "colocated: an engine in its trainer's process has one GPU; allowed are 1, or placement: dedicated"
-            )
-    size = scale.engine_options.get("tensor_parallel_size", 1)
-    gpus = scale.resources.get("train", {}).get("gpu", 0)
-    if scale.engine_options.get("placement") == "dedicated" and 0 < gpus < 1 + size:
-        raise ValueError(
-            f"scale {scale.name}: placement dedicated: resources: {{train: {{gpu: {gpus}}}}}, but a training "
-            f"process and its engine need {1 + size}"
         )
 
 

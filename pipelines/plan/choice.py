@@ -30,7 +30,7 @@ class Choice:
     @property
     def selections(self) -> dict[str, str]:
         """Methods whose checkpoint is chosen among a grid's → the grid."""
-        return {name: method.select["from"] for name, method in self.declarations.methods.items() if method.select}
+        return {name: method.select.grid for name, method in self.declarations.methods.items() if method.select}
 
     @property
     def policies(self) -> list[str]:
@@ -66,11 +66,8 @@ class Choice:
 
     def needed(self, method: str) -> set[str]:
         """A method, its runs, and those of everything that it starts from or chooses among."""
-        entry = self.declarations.method(method)
         names = {method, *self.declarations.runs(method)}
-        for other in (entry.init, entry.select.get("from", "policy")):
-            names |= set() if other == "policy" else self.needed(other)
-        return names
+        return names.union(*map(self.needed, self.declarations.method(method).builds_on))
 
     @cached_property
     def headline_runs(self) -> frozenset[tuple[str, str]]:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from pipelines.data.splits import PROMPTS, VALIDATION
 from pipelines.data.stages import STAGES
-from pipelines.plan.checks import task_settings
 from pipelines.plan.choice import Choice
 from pipelines.plan.local import is_folder
-from reference_impl.config import expert_file
+from reference_impl.config import expert_file, load_task
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
@@ -209,4 +208,4 @@ class Files:
 
 def _is_generated(task: str) -> bool:
     """Whether the sandbox makes a task's questions; all others are fetched."""
-    return bool(task_settings(task)["data"]["source"] == "generated")
+    return load_task(task).data.source == "generated"

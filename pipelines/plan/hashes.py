@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.data.stages import load_stage
-from pipelines.plan.checks import task_settings
 from pipelines.plan.choice import Choice
 from pipelines.plan.digest import digest
-from pipelines.plan.options import Options
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
-from reference_impl.config import domain_size, resolve_run
+from reference_impl.config import domain_size, load_task, resolve_run
 
 HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
 """Options of a data stage that change how rows are asked for, not which they are.
@@ -37,7 +35,9 @@ class Hashes:
 
     def selection(self, selection: str) -> str:
         """Of what a selection chooses from."""
-        return digest(self.choice.declarations.method(selection).select)
+        select = self.choice.declarations.method(selection).select
+        assert select is not None
+        return digest(select.given())
 
     def split(self, domain: str, name: str) -> str:
         """Of one file of a domain's data: where it comes from, and its rows."""
@@ -54,7 +54,7 @@ class Hashes:
 
     def benchmark(self, task: str) -> str:
         """Of where a task's questions come from."""
-        return digest([task_settings(task)["data"], self._local(task)])
+        return digest([load_task(task).data.given(), self._local(task)])
 
     def worlds(self) -> str:
         """Of the sandbox's benchmarks."""
@@ -67,16 +67,16 @@ class Hashes:
     def tasks(self, domain: str) -> str:
         """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates."""
         names = self.choice.scale.domains[domain].tasks
-        caps, options = self.choice.scale.evaluation, Options(self.choice)
+        caps = self.choice.scale.evaluation
         settings: dict[str, Any] = {
-            "tasks": {name: task_settings(name) for name in names},
+            "tasks": {name: load_task(name).given() for name in names},
             "caps": [caps.max_items, caps.max_samples],
             "max_tokens": self._response_limit(domain),
         }
         # Left out where it does not apply, as in the hashes of results that exist.
-        if caps.engine_options.get("max_model_len") is not None:
-            settings["max_model_len"] = caps.engine_options["max_model_len"]
-        if judge := [word for name in names for word in options.judge(domain, name)]:
+        if caps.engine_options.max_model_len is not None:
+            settings["max_model_len"] = caps.engine_options.max_model_len
+        if judge := [word for name in names for word in self._judge(domain, name)]:
             settings["judge"] = judge
         if local := {name: self._local(name) for name in names if name in self.choice.data}:
             settings["data"] = local
@@ -84,12 +84,23 @@ class Hashes:
 
     def task(self, domain: str, task: str) -> str:
         """Of a task's verdicts: its settings, its judge, and the user's file for it."""
-        return digest([task_settings(task), Options(self.choice).judge(domain, task), self._local(task)])
+        return digest([load_task(task).given(), self._judge(domain, task), self._local(task)])
 
     def experiment(self, experiment: str) -> str:
         """Of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.choice.declarations.experiments[experiment]
         return digest([entry.model_dump(), [self.choice.declarations.method(name).label for name in entry.methods]])
+
+    def _judge(self, domain: str, task: str) -> list[str]:
+        """A task's judge as its hashes have had it from the first version on, which evaluations are known by."""
+        judge = self.choice.scale.domains[domain].judge
+        if judge is None or load_task(task).kind != "judge":
+            return []
+        words = []
+        for key, value in judge.given().items():
+            option = "--judge" if key == "kind" else f"--judge-{key.removesuffix('_s')}"
+            words += [option, *map(str, value if isinstance(value, tuple) else [value])]
+        return words
 
     def _local(self, task: str) -> str | None:
         return self.choice.data[task].sha256 if task in self.choice.data else None

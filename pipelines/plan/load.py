@@ -1,19 +1,17 @@
 """Check all configuration, and make the plan of one call of the workflow."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.plan.checks import check_experiments, check_scale
+from pipelines.plan.checks import check_experiments, check_scale, schedule_warnings
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.plan.hashes import Hashes
 from pipelines.plan.local import local_data
 from pipelines.plan.options import Options
-from pipelines.plan.validate import validate_file
 from pipelines.plan.workflow import parse_workflow
 from pipelines.policy.origin import check_policies
 from reference_impl.config import CONFIG_DIR, Scale, choose, load_declarations, load_scale
@@ -40,6 +38,10 @@ class Plan:
         """What the jobs get."""
         return Options(self.choice)
 
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not meant."""
+        return schedule_warnings(self.choice.declarations, self.choice.scale)
+
 
 def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     """Check every configuration file, and the references between them.
@@ -48,12 +50,9 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     the file, the offending value and the allowed or nearest ones.
     """
     workflow = parse_workflow(config)
-    for name in ("domains", "methods"):
-        validate_file(root / f"{name}.yaml", name)
     declarations = load_declarations(root)
     check_experiments(declarations, str(root / "experiments.yaml"))
     scale = load_scale(workflow.scale, root)
-    validate_file(root / "scales" / f"{scale.name}.yaml", "scale")
     scale = _with_data_options(scale, workflow.data_options)
     check_scale(declarations, scale)
     data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}
@@ -67,5 +66,5 @@ def _with_data_options(scale: Scale, given: Mapping[str, Mapping[str, Any]]) -> 
     domains = dict(scale.domains)
     for name, options in given.items():
         sizes = domains[choose("domain", name, domains, f"data_options: scale {scale.name}")]
-        domains[name] = dataclasses.replace(sizes, data_options={**sizes.data_options, **options})
-    return dataclasses.replace(scale, domains=domains)
+        domains[name] = sizes.model_copy(update={"data_options": {**sizes.data_options, **options}})
+    return scale.model_copy(update={"domains": domains})

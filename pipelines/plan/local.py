@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.plan.checks import task_names, task_settings
 from pipelines.plan.digest import digest
-from reference_impl.config import Scale, choose
+from reference_impl.config import Scale, choose, load_task, task_names
 from reference_impl.files import file_hash
 
 
@@ -19,7 +18,7 @@ class LocalData:
 
 def is_folder(task: str) -> bool:
     """Whether a task's questions are a folder, BFCL's layout; all others are one file."""
-    return bool(task_settings(task)["kind"] == "bfcl")
+    return load_task(task).kind == "bfcl"
 
 
 def local_data(scale: Scale, task: str, path: str) -> LocalData:

@@ -1,19 +1,16 @@
 """What jobs get: words of their command lines, a launcher, the machine's resources, a priority."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.data.stages import STAGES
-from pipelines.plan.checks import task_settings
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.policy.origin import origin_options
-
-JUDGE_FLAGS = {"kind": "--judge", "timeout_s": "--judge-timeout"}
-"""Options of evaluation.regrade for a scale's judge; every other setting is the option `--judge-<setting>`."""
-RESOURCES = {"gpu": 0, "mem_mb": 1500, "runtime": 240, "threads": 1}
-"""What a job that trains or samples asks of the machine where its scale says nothing; runtime in minutes."""
+from reference_impl.config import load_task
+from reference_impl.config.scales import Job, Resources
 
 
 @dataclass(frozen=True)
@@ -42,22 +39,18 @@ class Options:
 
     def judge(self, domain: str, task: str) -> list[str]:
         """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
-        if task_settings(task)["kind"] != "judge":
-            return []
-        words: list[str] = []
-        for key, value in self.choice.scale.domains[domain].judge.items():
-            words += [JUDGE_FLAGS.get(key, f"--judge-{key}"), *_values(value)]
-        return words
+        judge = self.choice.scale.domains[domain].judge
+        return ["--judge", json.dumps(judge.given())] if judge and load_task(task).kind == "judge" else []
 
     def policy(self, policy: str) -> list[str]:
         """Options of pipelines.policy.from_hub: the user's folder or commit, or the pinned one."""
         return origin_options(policy, self.choice.given_policies)
 
-    def resources(self, kind: str) -> dict[str, int]:
+    def resources(self, kind: Job) -> dict[str, int]:
         """What a job that trains or samples asks of the machine."""
-        return {**RESOURCES, **self.choice.scale.resources.get(kind, {})}
+        return self.choice.scale.resources.get(kind, Resources()).model_dump()
 
-    def launcher(self, kind: str) -> str:
+    def launcher(self, kind: Job) -> str:
         """What starts the module of a job that trains or samples."""
         scale = self.choice.scale
         return scale.launcher.get(kind, "python -m").format(processes=scale.strategy.processes)

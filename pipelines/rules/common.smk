@@ -12,6 +12,10 @@ try:
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
+if workflow.is_main_process:  # and not in every job that Snakemake starts as a process of its own
+    for warning in PLAN.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+
 RESULTS = PLAN.files.results
 LOGS = f"{RESULTS}/logs"
 RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"

@@ -1,51 +1,55 @@
 """What the configuration files declare, and what a run resolves to. Free of torch: plans and reports read it."""
 
-from reference_impl.config.declared import (
-    Declarations,
-    Domain,
-    Evaluation,
-    Expert,
-    Method,
-    Scale,
-    ScaleDomain,
-    StrategyChoice,
-)
+from reference_impl.config.declarations import CONFIG_DIR, Declarations, load_declarations, load_scale
+from reference_impl.config.judges import HttpJudgeSettings, LocalJudgeSettings
+from reference_impl.config.methods import Domain, Expert, Method
 from reference_impl.config.model import choose
 from reference_impl.config.resolve import (
-    CONFIG_DIR,
     RunConfig,
     domain_size,
     expert_file,
     expert_rows,
     group_size,
-    inherit,
-    load_declarations,
-    load_scale,
-    parse_method,
     resolve_run,
     scaled_steps,
 )
+from reference_impl.config.scales import (
+    DeepSpeedChoice,
+    EngineOptions,
+    Evaluation,
+    Scale,
+    ScaleDomain,
+    StrategyChoice,
+    TorchChoice,
+)
+from reference_impl.config.tasks import Task, load_task, task_names
 
 __all__ = [
     "CONFIG_DIR",
     "Declarations",
+    "DeepSpeedChoice",
     "Domain",
+    "EngineOptions",
     "Evaluation",
     "Expert",
+    "HttpJudgeSettings",
+    "LocalJudgeSettings",
     "Method",
     "RunConfig",
     "Scale",
     "ScaleDomain",
     "StrategyChoice",
+    "Task",
+    "TorchChoice",
     "choose",
     "domain_size",
     "expert_file",
     "expert_rows",
     "group_size",
-    "inherit",
     "load_declarations",
     "load_scale",
-    "parse_method",
+    "load_task",
     "resolve_run",
     "scaled_steps",
+    "task_names",
 ]

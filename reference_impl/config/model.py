@@ -5,6 +5,7 @@ error messages and the reference page of all keys come from there.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,33 +43,38 @@ class Declared(BaseModel):
         try:
             return handler(values)
         except ValidationError as error:
+            keys = [field.alias or name for name, field in cls.model_fields.items() if not field.exclude]
             raise ValidationError.from_exception_data(
-                cls.__name__, [_detail(one, list(cls.model_fields)) for one in error.errors(include_url=False)]
+                cls.__name__, [_detail(one, keys) for one in error.errors(include_url=False)]
             ) from None
+
+    def given(self) -> dict[str, Any]:
+        """What the file says, as plain data without defaults: what a hash is of, and what a message quotes."""
+        # No warnings: whole numbers are kept whole where others are allowed (fields.py).
+        return self.model_dump(by_alias=True, exclude_unset=True, warnings=False)
 
 
 def _detail(error: Any, keys: list[str]) -> InitErrorDetails:
     """One problem as pydantic reported it, in our words where a key or a value may be misspelt."""
-    kind, message, loc = error["type"], error["msg"], error["loc"]
+    kind, message, loc, found = error["type"], error["msg"], error["loc"], error["input"]
     if kind == "extra_forbidden" and len(loc) == 1:
-        kind, message = "unknown_key", f"unknown key{hint(str(loc[0]), keys)} (allowed: {', '.join(keys)})"
+        message = f"unknown key{hint(str(loc[0]), keys)} (allowed: {', '.join(keys)})"
     elif kind in ("literal_error", "union_tag_invalid"):
-        allowed = re.findall(r"'([^']*)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
-        value = error["ctx"].get("tag", error["input"])
-        kind, message = (
-            "unknown_value",
-            f"unknown value {value!r}{hint(str(value), allowed)} (allowed: {', '.join(allowed)})",
-        )
+        words = re.split(", | or ", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
+        allowed, value = [word.strip("'") for word in words], error["ctx"].get("tag", found)
+        message = f"unknown value {value!r:.80}{hint(str(value), allowed)} (allowed: {', '.join(allowed)})"
     elif kind == "missing":
         message = "missing key"
-    elif kind not in ("unknown_key", "unknown_value", "value_error"):
-        message = f"{message}, found {error['input']!r}"
-        kind = "unknown_value"
+    elif kind == "union_tag_not_found" and isinstance(found, dict):
+        message = f"missing key {error['ctx']['discriminator']}"
     elif kind == "value_error":
-        kind, message = "unknown_value", message.removeprefix("Value error, ")
-    return InitErrorDetails(
-        type=PydanticCustomError(kind, "{message}", {"message": message}), loc=loc, input=error["input"]
-    )
+        message = message.removeprefix("Value error, ")
+    elif kind != "problem":
+        message = f"{message}, found {found!r:.80}"
+        if kind == "float_type" and isinstance(found, str) and re.fullmatch(r"[\d.]+e[+-]?\d+", found):
+            message += ": YAML reads it as text, 1.0e-6 as a number"
+    kind = "missing" if kind == "missing" else "problem"
+    return InitErrorDetails(type=PydanticCustomError(kind, "{message}", {"message": message}), loc=loc, input=found)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -91,37 +97,48 @@ def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, An
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+def parse_yaml(text: str, source: str) -> Any:
+    """YAML text as data. Raises ValueError naming ``source`` where it is no YAML and where a key stands twice."""
+    try:
+        return yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is not valid YAML: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
-    Raises ValueError naming the file for a file that is missing or no YAML, and for a key that stands twice in it.
-    """
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; errors as of `parse_yaml`, and for a file that is missing."""
     if not path.is_file():
         raise ValueError(f"no configuration file {path}")
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return parse_yaml(path.read_text(encoding="utf-8"), os.path.relpath(path))
 
 
 def parse(kind: type[T], document: Any, source: str) -> T:
-    """``document`` as a model (or a mapping of names to models, as in ``dict[str, Model]``).
+    """``document`` as a model, or as any other type that pydantic reads (a mapping of names to models, a union).
 
     ``source`` is the file or option that it came from. Raises ValueError with one line for every mistake in it.
     """
+    document = _tuples(document)
     try:
-        return TypeAdapter(kind).validate_python(_tuples(document), strict=True)
+        return TypeAdapter(kind).validate_python(document, strict=True)
     except ValidationError as error:
         # Not all go through a model of ours: the outermost mapping's do not.
         details = [_detail(one, []) for one in error.errors(include_url=False)]
-        lines = [f"{source}: {_place(one['loc'])}{one['type'].message()}" for one in details]  # type: ignore[union-attr]
-        raise ValueError("\n".join(lines)) from None
+        lines = [f"{source}: {_place(one, document)}{one['type'].message()}" for one in details]  # type: ignore[union-attr]
+        raise ValueError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _place(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"{part}: " if i == len(loc) - 1 else f"{part}." for i, part in enumerate(loc))
+def _place(detail: InitErrorDetails, document: Any) -> str:
+    """Where in the document: keys and indices only, without the names that pydantic gives to a union's members."""
+    node, place = document, []
+    for part in detail["loc"]:
+        if part in (node if isinstance(node, dict) else range(len(node)) if isinstance(node, tuple) else ()):
+            node = node[part]
+            place.append(str(part))
+    if detail["type"].type == "missing":  # type: ignore[union-attr]
+        place.append(str(detail["loc"][-1]))
+    return f"{'.'.join(place)}: " if place else ""
 
 
 def _tuples(document: Any) -> Any:

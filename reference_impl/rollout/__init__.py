@@ -1,13 +1,12 @@
 """Rollout engines: prompts in, sampled responses out, behind one interface."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from reference_impl.config import choose
+from reference_impl.config import EngineOptions, choose
 from reference_impl.rollout.engine import (
     Completion,
     EngineDeadError,
@@ -31,15 +30,11 @@ __all__ = [
 Loaded = tuple[RolloutEngine, PreTrainedTokenizerBase]
 
 
-def _load_transformers(
-    checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: Mapping[str, Any]
-) -> Loaded:
-    if options:
-        raise ValueError(f"engine_options {', '.join(options)}: engine transformers has none")
+def _load_transformers(checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: EngineOptions) -> Loaded:
     return TransformersEngine.from_checkpoint(checkpoint, batch_size, dtype)
 
 
-ENGINES: dict[str, Callable[[Path, int, torch.dtype | str, Mapping[str, Any]], Loaded]] = {
+ENGINES: dict[str, Callable[[Path, int, torch.dtype | str, EngineOptions], Loaded]] = {
     "transformers": _load_transformers,
     "vllm": VllmEngine.from_checkpoint,
 }
@@ -51,14 +46,14 @@ def load_engine(
     checkpoint: Path,
     batch_size: int = 64,
     dtype: torch.dtype | str = "auto",
-    options: Mapping[str, Any] | None = None,
+    options: EngineOptions | None = None,
 ) -> Loaded:
     """The engine called ``name``, holding the weights of ``checkpoint``, and the checkpoint's tokenizer.
 
-    ``dtype`` is the precision to hold them in; ``auto`` is the checkpoint's own. ``options`` are the engine's own
-    settings (``engine_options`` of a scale, or of its ``evaluation``).
+    ``dtype`` is the precision to hold them in; ``auto`` is the checkpoint's own. ``options`` are vLLM's
+    (``engine_options`` of a scale, or of its ``evaluation``); no other engine has any.
 
-    Raises ValueError for an unknown engine or option, or a folder that is not a checkpoint.
+    Raises ValueError for an unknown engine, or a folder that is not a checkpoint.
     """
     choose("rollout engine", name, ENGINES, "reference_impl.rollout")
-    return ENGINES[name](checkpoint, batch_size, dtype, options or {})
+    return ENGINES[name](checkpoint, batch_size, dtype, options or EngineOptions())

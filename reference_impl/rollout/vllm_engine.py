@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -27,7 +26,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
-from reference_impl.config import choose
+from reference_impl.config import EngineOptions
 from reference_impl.rollout.engine import (
     WEIGHT_SUM_MODULUS,
     Completion,
@@ -40,7 +39,6 @@ from reference_impl.rollout.vllm_names import CheckpointNames
 from reference_impl.rollout.weight_files import buckets, end_buckets, was_read, write_bucket
 from reference_impl.text.chat import stop_ids
 
-PLACEMENTS = ("colocated", "dedicated")
 BUCKET_BYTES = 1 << 30
 """Weights that travel together to a dedicated engine (a larger tensor goes alone)."""
 SHARED_MEMORY = Path("/dev/shm")
@@ -55,42 +53,6 @@ ENVIRONMENT = {
 """vLLM's own settings, where the user's environment has none."""
 
 
-@dataclass(frozen=True)
-class VllmOptions:
-    """A scale's ``engine_options``, or those of its ``evaluation``."""
-
-    placement: str = "colocated"
-    gpu_memory_utilization: float = 0.4
-    """Share of a GPU's memory for weights, keys and values; 0.9 suits a dedicated GPU."""
-    tensor_parallel_size: int = 1
-    """GPUs that a dedicated engine is split over; a colocated engine has its trainer's alone."""
-    max_model_len: int | None = None
-    """Longest prompt and response together, in tokens; None: as the checkpoint says."""
-    enforce_eager: bool = False
-    """No compilation and no CUDA graphs: starts sooner, samples slower. On a CPU it is always so."""
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> "VllmOptions":
-        """Checked options. Raises ValueError naming the key or value and what is allowed."""
-        for key in values:
-            choose("key", key, [field.name for field in fields(cls)], "engine_options of vllm")
-        options = cls(**values)
-        choose("placement", options.placement, PLACEMENTS, "engine_options of vllm")
-        if not 0 < options.gpu_memory_utilization <= 1:
-            raise ValueError(f"gpu_memory_utilization {options.gpu_memory_utilization}: allowed are 0 < share <= 1")
-        if options.tensor_parallel_size < 1 or (options.max_model_len is not None and options.max_model_len < 2):
-            raise ValueError(
-                f"tensor_parallel_size {options.tensor_parallel_size}, max_model_len {options.max_model_len}: "
-                "allowed are integers from 1 and from 2"
-            )
-        if options.placement == "colocated" and options.tensor_parallel_size > 1:
-            raise ValueError(
-                f"tensor_parallel_size {options.tensor_parallel_size} needs placement: dedicated: "
-                "a colocated engine has one process"
-            )
-        return options
-
-
 class VllmEngine:
     """A `RolloutEngine` (see there) on ``vllm.LLM``.
 
@@ -103,7 +65,7 @@ class VllmEngine:
         tokenizer: PreTrainedTokenizerBase,
         batch_size: int,
         dtype: torch.dtype | str,
-        options: VllmOptions,
+        options: EngineOptions,
     ) -> None:
         """Start an engine that holds the weights of ``checkpoint``; up to ``batch_size`` sequences run at once.
 
@@ -125,13 +87,13 @@ class VllmEngine:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: Mapping[str, Any]
+        cls, checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: EngineOptions
     ) -> "tuple[VllmEngine, PreTrainedTokenizerBase]":
         """Start from a checkpoint folder. Raises ValueError for a folder that is none, and as the constructor does."""
         if not (checkpoint / "config.json").is_file():
             raise ValueError(f"{checkpoint} is not a checkpoint folder: it has no config.json")
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        return cls(checkpoint, tokenizer, batch_size, dtype, VllmOptions.parse(options)), tokenizer
+        return cls(checkpoint, tokenizer, batch_size, dtype, options), tokenizer
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
@@ -351,7 +313,7 @@ def eos_of(checkpoint: Path) -> int | list[int] | None:
     return eos
 
 
-def dedicated_devices(options: VllmOptions) -> list[str] | None:
+def dedicated_devices(options: EngineOptions) -> list[str] | None:
     """This process's engine's GPUs: those behind the training processes' own. None on a machine without any.
 
     Raises ValueError where there are too few.

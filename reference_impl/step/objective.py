@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from reference_impl.config import RunConfig, choose
-from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, MuSchedule, Signals
+from reference_impl.config import RunConfig
+from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, MuSchedule
 from reference_impl.response_weights import entropy_weights_BT
 from reference_impl.token_weights import NEEDS_GLOBAL_BATCH, TOKEN_WEIGHTS, TokenWeight
-
-AUXILIARY = ("demonstrations", "rollouts")
 
 
 @dataclass(frozen=True)
@@ -40,43 +37,18 @@ class Objective:
 
 
 def build_objective(config: RunConfig) -> Objective:
-    """The objective of a run. Raises ValueError for a schedule, a weight or a parameter that does not exist."""
-    schedule = dict(config.mu)
-    name = choose("mu schedule", schedule.pop("schedule"), MU_SCHEDULES, "reference_impl.mu")
-    weight = dict(config.phi)
-    phi = choose("phi", weight.pop("name"), TOKEN_WEIGHTS, "reference_impl.token_weights")
-    for kind in config.auxiliary:
-        choose("auxiliary loss", kind, AUXILIARY, config.method)
-    demonstrations, shaping = config.mixed["demonstrations"], config.mixed["shaping"]
-    if demonstrations not in (0, 1):
-        raise ValueError(
-            f"{config.method}: mixed demonstrations {demonstrations!r}: allowed are 0 and 1, a prompt has one"
-        )
-    if shaping is not None and not shaping > 0:
-        raise ValueError(f"{config.method}: shaping {shaping!r}: allowed are null and numbers above 0")
-    if "demonstrations" in config.auxiliary and not demonstrations:
-        raise ValueError(f"{config.method}: auxiliary demonstrations are those of mixed groups: mixed demonstrations 1")
-    objective = Objective(
-        mu=partial(MU_SCHEDULES[name], **schedule),
-        mu_reads_rewards=name in READS_REWARDS,
+    """The objective of a run, whose configuration is checked where it is declared (reference_impl.config)."""
+    schedule, weight = dict(config.mu), dict(config.phi)
+    mu, phi = schedule.pop("schedule"), weight.pop("name")
+    return Objective(
+        mu=partial(MU_SCHEDULES[mu], **schedule),
+        mu_reads_rewards=mu in READS_REWARDS,
         phi=partial(TOKEN_WEIGHTS[phi], **weight),
         phi_needs_global_batch=phi in NEEDS_GLOBAL_BATCH,
         clip_eps=config.clip_eps,
         strictly_on_policy=config.sync_every == 1,
         tis_cap=config.tis_cap,
-        demonstrations=demonstrations,
-        shaping=shaping,
+        demonstrations=config.mixed["demonstrations"],
+        shaping=config.mixed["shaping"],
         auxiliary={kind: partial(entropy_weights_BT, **params) for kind, params in config.auxiliary.items()},
     )
-    try:
-        # Called once each, so that a wrong parameter shows now and not after the first rollouts.
-        objective.mu(0, Signals(reward_mean=0.0, grad_norm=None, uniform=0.5), {})
-        token, mask = torch.tensor([[-0.7]]), torch.tensor([[True]])
-        objective.weights(token, -token, mask)
-        for weights in objective.auxiliary.values():
-            weights(-token, mask)
-    except TypeError as error:
-        raise ValueError(
-            f"{config.method}: mu {config.mu}, phi {config.phi}, auxiliary {config.auxiliary}: {error}"
-        ) from error
-    return objective

@@ -9,15 +9,16 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from evaluation import fetch
-from evaluation.tasks import DataSource, Task, load_task
+from reference_impl.config import Task, load_task
+from reference_impl.config.tasks import Hub
 from reference_impl.files import read_jsonl, write_jsonl
 
 REVISION = "0" * 40
 
 
 def hub_task(rows: int) -> Task:
-    source = DataSource("hub", "someone/set", REVISION, "test")
-    return Task("toy", 1, "math", "T", "math", 1, rows, source)
+    source = Hub(source="hub", repository="someone/set", revision=REVISION, split="test")
+    return load_task("aime24").model_copy(update={"name": "toy", "rows": rows, "answers_sha256": None, "data": source})
 
 
 def test_local_file(tmp_path: Path) -> None:

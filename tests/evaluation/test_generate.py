@@ -10,8 +10,10 @@ import pytest
 
 from evaluation import generate, score
 from evaluation.generate import Plan, evaluate, plan_tasks, sample_task
-from evaluation.tasks import DataSource, Task, read_items
+from evaluation.tasks import read_items
 from pipelines.sandbox import math_world, medicine_world
+from reference_impl.config import Task
+from reference_impl.config.tasks import Local
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.rollout import Completion, GenerationRequest
 from reference_impl.seeds import sample_seed
@@ -53,7 +55,16 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(generate, "prompt_ids", lambda tokenizer, row: tuple(str(row["question"]).encode()))
     path = tmp_path / "toy.jsonl"
     write_jsonl(path, [{"id": f"q{i}", "problem": f"problem {i}", "answer": str(i)} for i in range(5)])
-    task = Task("toy", 3, "math", "T", "sandbox-math", 4, 5, DataSource("local"))
+    task = Task(
+        name="toy",
+        version=3,
+        kind="math",
+        benchmark="T",
+        prompt="sandbox-math",
+        samples_per_problem=4,
+        rows=5,
+        data=Local(source="local"),
+    )
     return Plan(task, read_items(task, path), samples=4, max_tokens=16)
 
 
@@ -237,13 +248,13 @@ def test_command_with_a_real_checkpoint(tiny_policy: Path, tmp_path: Path) -> No
 
 
 def test_a_judged_domain_needs_no_judge_on_the_command_line(tiny_policy: Path, tmp_path: Path) -> None:
-    """The scale declares one (local, with noise); an option replaces its setting."""
+    """The scale declares one (local, with noise); the option replaces it."""
     for name, rows in medicine_world.benchmarks().items():
         write_jsonl(tmp_path / name, rows)
     out = tmp_path / "seed0"
     arguments = ["--checkpoint", str(tiny_policy), "--domain", "medicine", "--method", "original", "--scale", "smoke"]
     arguments += ["--seed", "0", "--benchmarks", str(tmp_path), "--out", str(out)]
-    for options, name in (([], "local, noise 0.05"), (["--judge-noise", "1"], "local, noise 1")):
+    for options, name in (([], "local, noise 0.05"), (["--judge", "{kind: local, noise: 1}"], "local, noise 1")):
         generate.main([*arguments, *options])
         summary = json.loads((out / "summary.json").read_text())["sandbox-medicine"]
         assert summary["judge"] == {"judge": name}

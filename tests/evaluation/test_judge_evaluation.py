@@ -1,6 +1,5 @@
 """Tasks that a judge grades: their data, the command lines, scores beside `correct`."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ import pytest
 from evaluation import generate, regrade, score
 from evaluation.generate import Plan, sample_task
 from evaluation.graders import RubricReference, Sample, grade
-from evaluation.judging import add_judge_arguments, judge_for
+from evaluation.judging import judge_for
 from evaluation.summary import summarise
-from evaluation.tasks import DataSource, Task, load_items, load_task, read_items
+from evaluation.tasks import load_items, read_items
+from reference_impl.config import load_task
+from reference_impl.config.judges import parse_judge
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.judge.build import KEY_VARIABLE
 from reference_impl.judge.rubric import JUDGE_FAILED, JUDGED, LocalJudge, parse_rubric
@@ -36,7 +37,7 @@ ROWS = [
 
 
 def test_local_judge_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    graded, summary = run(tmp_path, capsys, ROWS, "--task", "rar-medicine", "--judge", "local")
+    graded, summary = run(tmp_path, capsys, ROWS, "--task", "rar-medicine", "--judge", "{kind: local}")
     assert graded == [
         {"item_id": "a", "sample": 0, "correct": True, "reason": "judged", "extracted": "[1, 2]", "score": 1.0},
         {"item_id": "a", "sample": 1, "correct": False, "reason": "judged", "extracted": "[1]", "score": 0.625},
@@ -61,11 +62,10 @@ def test_http_judge_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "sk-from-the-environment")
-    cache = ("--judge-cache", str(tmp_path / "verdicts.sqlite"))
-    arguments = ("--task", "judge", "--judge", "http", "--judge-prices", "1", "2", *cache)
     with serve(good) as server:
-        graded, summary = run(tmp_path, capsys, ROWS, *arguments, "--judge-url", server.url)
-        again, second = run(tmp_path, capsys, ROWS, *arguments, "--judge-url", server.url)
+        judge = f"{{kind: http, url: {server.url}, prices: [1, 2], cache: {tmp_path / 'verdicts.sqlite'}}}"
+        graded, summary = run(tmp_path, capsys, ROWS, "--task", "judge", "--judge", judge)
+        again, second = run(tmp_path, capsys, ROWS, "--task", "judge", "--judge", judge)
     assert [row["score"] for row in graded] == [0.625, 0.625, 0.625, 0.0]  # nothing to judge in the last
     assert again == graded
     assert len(server.payloads) == 3
@@ -89,7 +89,8 @@ def test_failed_verdicts_are_set_apart(
     with serve(picky) as server:
         source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
         write_jsonl(source, ROWS)
-        regrade.main([str(source), "--task", "judge", "--out", str(out), "--judge", "http", "--judge-url", server.url])
+        judge = f"{{kind: http, url: {server.url}}}"
+        regrade.main([str(source), "--task", "judge", "--out", str(out), "--judge", judge])
     printed = capsys.readouterr()
     graded, summary = read_jsonl(out), json.loads(printed.out)
     assert [row["score"] for row in graded] == [0.625, 0.625, None, 0.0]
@@ -109,14 +110,10 @@ def test_a_judge_that_stops_ends_the_command(tmp_path: Path, trouble: str) -> No
 
     source, out, cache = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "verdicts.sqlite"
     write_jsonl(source, ROWS)
-    options = ["--judge-prices", "1", "1", "--judge-budget", "0.001"] if trouble == "budget" else []
+    limit = ", prices: [1, 1], budget: 0.001" if trouble == "budget" else ""
     with serve(good if trouble == "budget" else locked) as server, pytest.raises(SystemExit) as error:
-        regrade.main(
-            [
-                *(str(source), "--task", "judge", "--out", str(out), "--judge", "http", "--judge-url", server.url),
-                *("--judge-cache", str(cache), *options),
-            ]
-        )
+        judge = f"{{kind: http, url: {server.url}, cache: {cache}{limit}}}"
+        regrade.main([str(source), "--task", "judge", "--out", str(out), "--judge", judge])
     expected = "of the budget of 0.001 are spent" if trouble == "budget" else "status 401: who are you?"
     assert expected in str(error.value)
     assert "the verdicts so far are in the cache" in str(error.value)
@@ -126,23 +123,11 @@ def test_a_judge_that_stops_ends_the_command(tmp_path: Path, trouble: str) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--task", "judge"], "judge needs a judge: --judge local or --judge http"),
-        (["--task", "math", "--judge", "local"], "--judge without a task of kind judge: math"),
-        (["--task", "judge", "--judge", "http"], "a judge of kind http needs a url, such as http"),
-        (
-            ["--task", "judge", "--judge", "local", "--judge-url", "http://x"],
-            "unknown setting 'url' (a judge of kind local has: noise)",
-        ),
-        (
-            ["--task", "judge", "--judge", "http", "--judge-noise", "0.1"],
-            "unknown setting 'noise' (a judge of kind http",
-        ),
-        (["--task", "judge", "--judge", "local", "--judge-noise", "2"], "probability in"),
-        (["--task", "rar-medicine-rating", "--judge", "local"], "one rating needs kind http"),
-        (
-            ["--task", "judge", "--judge", "http", "--judge-url", "http://localhost", "--judge-budget", "1"],
-            "a budget of 1 needs the prices",
-        ),
+        (["--task", "judge"], "judge needs a judge: --judge '{kind: local}' or '{kind: http, url: …}'"),
+        (["--task", "math", "--judge", "{kind: local}"], "--judge without a task of kind judge: math"),
+        (["--task", "judge", "--judge", "{kind: http}"], "--judge: url: missing key"),
+        (["--task", "judge", "--judge", "{kind: local"], "--judge is not valid YAML"),
+        (["--task", "rar-medicine-rating", "--judge", "{kind: local}"], "one rating needs kind http"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -168,7 +153,15 @@ def test_gold_errors_name_the_row(tmp_path: Path, gold: Any, message: str) -> No
     write_jsonl(tmp_path / "in.jsonl", [{"item_id": 1, "response": "x", "gold": gold}])
     with pytest.raises(SystemExit) as error:
         regrade.main(
-            [str(tmp_path / "in.jsonl"), "--task", "judge", "--judge", "local", "--out", str(tmp_path / "o.jsonl")]
+            [
+                str(tmp_path / "in.jsonl"),
+                "--task",
+                "judge",
+                "--judge",
+                "{kind: local}",
+                "--out",
+                str(tmp_path / "o.jsonl"),
+            ]
         )
     assert "row 1: " in str(error.value)
     assert message in str(error.value)
@@ -200,24 +193,20 @@ def test_row_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "declared", "name"),
+    ("option", "declared", "name"),
     [
-        ([], {"kind": "local", "noise": 0.05}, "local, noise 0.05"),
-        (["--judge", "local"], {"kind": "local", "noise": 0.05}, "local, noise 0.05"),
-        (["--judge-noise", "0"], {"kind": "local", "noise": 0.05}, "local, noise 0"),
-        (["--judge", "local"], {"kind": "http", "url": "http://localhost"}, "local, noise 0"),
-        (["--judge-model", "m2"], {"kind": "http", "url": "http://localhost", "model": "m1"}, "m2, explicit, prompt"),
+        (None, "{kind: local, noise: 0.05}", "local, noise 0.05"),
+        ("{kind: local}", "{kind: local, noise: 0.05}", "local, noise 0"),
+        ("{kind: http, url: 'http://localhost', model: m2}", "{kind: local}", "m2, explicit, prompt"),
     ],
 )
-def test_options_replace_what_the_scale_declares(
-    options: list[str], declared: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_option_replaces_what_the_scale_declares(
+    option: str | None, declared: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    parser = argparse.ArgumentParser()
-    add_judge_arguments(parser)
-    judge = judge_for([load_task("rar-medicine")], parser.parse_args(options), declared)
+    judge = judge_for([load_task("rar-medicine")], option, parse_judge(declared, "scale"))
     assert judge is not None and judge.name.startswith(name)
-    assert judge_for([load_task("amc")], parser.parse_args([]), {}) is None
+    assert judge_for([load_task("amc")], None) is None
 
 
 def test_no_score_at_all_is_a_summary_too() -> None:
@@ -230,7 +219,7 @@ def test_no_score_at_all_is_a_summary_too() -> None:
 
 def test_samples_and_score_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generate, "prompt_ids", lambda tokenizer, row: tuple(str(row["question"]).encode()))
-    task = Task("judged", 1, "judge", "RaR-Medicine", "medicine", 2, 2, DataSource("local"))
+    task = load_task("rar-medicine").model_copy(update={"name": "judged", "samples_per_problem": 2, "rows": 2})
     data = tmp_path / "data.jsonl"
     write_jsonl(data, [{"question": "Which scan?", "rubric": [{"description": "d", "weight": 1, "pattern": "."}]}] * 2)
     plan = Plan(task, read_items(task, data), samples=2, max_tokens=16, judge=LocalJudge())

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from pipelines.sandbox import math_world, medicine_world
 from pipelines.sandbox.pretrain import build_model, save, train_tokenizer
-from reference_impl.config import load_declarations, load_scale, resolve_run
+from reference_impl.config import LocalJudgeSettings, load_declarations, load_scale, resolve_run
 from reference_impl.files import read_jsonl
 from reference_impl.judge.rubric import LocalJudge, answer_to_judge, parse_rubric
 from reference_impl.rewards import REWARDS, Graded
@@ -205,9 +205,9 @@ def test_exported_mixture_keeps_its_router_loss(moe: tuple[Path, bool], tmp_path
 
 def judged_trainer(policy: Path, folder: Path, noise: float) -> Trainer:
     config = resolve_run(load_declarations(), load_scale("smoke"), "chord_phi", "medicine", seed=0)
-    assert config.reward == "judge" and config.judge["kind"] == "local"
+    assert config.reward == "judge" and config.judge == LocalJudgeSettings(kind="local", noise=0.05)
     small: dict[str, Any] = {"max_response_tokens": 400, "steps": 2, "validate_every": 2, "rl_prompts": 2}
-    config = dataclasses.replace(config, judge={"kind": "local", "noise": noise}, group_size=4, **small)
+    config = dataclasses.replace(config, judge=LocalJudgeSettings(kind="local", noise=noise), group_size=4, **small)
     engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, torch.float32)
     rows = medicine_world.expert_rows(4, 0)
     data = Data(rows, rows, medicine_world.validation_rows(2, 0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings
 from reference_impl.judge.rubric import LocalJudge
 from reference_impl.rewards import REWARDS, Graded, Reward, build_reward, judge_reward, math_reward, tool_reward
 from tests.support.judge_server import Handler, broken, good, serve
@@ -141,7 +142,7 @@ def test_a_judges_score_is_the_reward() -> None:
 
 def test_the_judges_noise_follows_the_seed() -> None:
     def scores(seed: int) -> list[float]:
-        reward = build_reward("judge", {"kind": "local", "noise": 0.5}, seed=seed)
+        reward = build_reward("judge", LocalJudgeSettings(kind="local", noise=0.5), seed=seed)
         answers = [f"CT {n}" for n in range(40)]
         return [graded.score for graded in reward.grade_all(answers, [JUDGED_GOLD] * 40, [False] * 40)]
 
@@ -150,7 +151,7 @@ def test_the_judges_noise_follows_the_seed() -> None:
 
 
 def test_rewards_by_rule_are_graded_in_order() -> None:
-    reward = build_reward("math", {}, seed=0)
+    reward = build_reward("math", None, seed=0)
     graded = reward.grade_all([r"\boxed{1}", r"\boxed{2}", ""], ["1", "1", "1"], [False, False, True])
     assert [item.reward for item in graded] == [1.0, -0.1, -1.0]
     assert [item.score for item in graded] == [1.0, 0.0, 0.0]
@@ -172,7 +173,7 @@ def test_a_model_as_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (good if number == 0 else broken(401))(handler, number, payload)
 
     with serve(refuses_the_second) as server:
-        judge = {"kind": "http", "url": server.url, "model": "m", "cache": str(tmp_path / "c"), "concurrency": 2}
+        judge = HttpJudgeSettings(kind="http", url=server.url, model="m", cache=str(tmp_path / "c"), concurrency=2)
         reward = build_reward("judge", judge, seed=3)
         assert reward.concurrency == 2
         [graded] = reward.grade_all(["CT"], [JUDGED_GOLD], [False])
@@ -187,11 +188,15 @@ def test_a_model_as_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "judge", "message"),
     [
-        ("maths", {}, "unknown reward 'maths'; did you mean 'math'.*math, tool, judge"),
-        ("math", {"kind": "local"}, "reward 'math' asks no judge, but one is declared: {'kind': 'local'}"),
-        ("judge", {}, "unknown kind None; allowed: local, http"),
+        ("maths", None, "unknown reward 'maths'; did you mean 'math'.*math, tool, judge"),
+        (
+            "math",
+            LocalJudgeSettings(kind="local"),
+            "reward 'math' asks no judge, but one is declared: {'kind'",
+        ),
+        ("judge", None, "reward 'judge' needs a judge: give `judge`"),
     ],
 )
-def test_reward_errors(name: str, judge: dict[str, Any], message: str) -> None:
+def test_reward_errors(name: str, judge: LocalJudgeSettings | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_reward(name, judge, seed=0)

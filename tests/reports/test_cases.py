@@ -210,7 +210,7 @@ def test_command_writes_page_and_table(results: Results, page: str, tmp_path: Pa
 
 def test_what_is_not_at_the_scale_is_named(results: Results, markers: Markers) -> None:
     domains = {name: part for name, part in results.scale.domains.items() if name != "tool"}
-    small = replace(results, scale=replace(results.scale, domains=domains))
+    small = replace(results, scale=results.scale.model_copy(update={"domains": domains}))
     found = studies(small, markers)
     assert [case.domain for case in found] == ["math"]
     assert "Tool use: not here, because this scale lacks the domain." in render(small, found, markers)

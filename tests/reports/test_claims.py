@@ -298,7 +298,7 @@ def test_a_page_shows_the_claims_that_its_experiments_can_decide(results: Result
 
 def test_a_scale_without_a_domain_shows_none_of_its_claims(results: Results) -> None:
     only = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
-    fewer = dataclasses.replace(results, scale=dataclasses.replace(results.scale, domains=only))
+    fewer = dataclasses.replace(results, scale=results.scale.model_copy(update={"domains": only}))
     shown = {claim.id for claim in decide(fewer, everything(fewer))}
     assert {entry["id"] for entry in entries()} - shown == {
         "judged_chord_over_rl", "judged_phi_faster", "judged_mu_shift_readapt",

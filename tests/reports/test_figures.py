@@ -168,7 +168,7 @@ def test_figure13_names_the_policies_that_its_runs_start_from(results: Results) 
 def test_a_scale_without_the_domain_is_an_error(results: Results) -> None:
     domains = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
     with pytest.raises(ValueError, match=r"figure10 needs one of the domains .* scale mini has none"):
-        draw(replace(results, scale=replace(results.scale, domains=domains)), "figure10")
+        draw(replace(results, scale=results.scale.model_copy(update={"domains": domains})), "figure10")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_runs_behind_a_page_include_what_they_start_from(results: Results) -> No
 
 def test_an_experiment_whose_domain_the_scale_lacks_is_left_out_with_a_word(results: Results) -> None:
     domains = {name: part for name, part in results.scale.domains.items() if name != "medicine"}
-    made = render(replace(results, scale=replace(results.scale, domains=domains)), "everything")
+    made = render(replace(results, scale=results.scale.model_copy(update={"domains": domains})), "everything")
     names = articles(reader_of(made), results)
     assert "table7" not in names and "figure10" not in names and len(names) == 23
     assert "Not at this scale, which lacks the domain: Table 7, Score and response length" in made

@@ -9,6 +9,7 @@ import pytest
 
 from evaluation.statistics import Estimate
 from reference_impl.config import load_declarations, load_scale
+from reference_impl.config.methods import Budget
 from reports.inputs import Results, published_table, task_benchmarks
 from reports.scores import column_name
 from reports.table_formats import latex, to_csv, to_json, to_latex, to_markdown
@@ -236,8 +237,8 @@ def test_both_years_of_aime_weigh_alike(tmp_path: Path) -> None:
 def test_the_sandbox_s_amc_stands_for_both_of_the_paper_s(tmp_path: Path) -> None:
     assert task_benchmarks("sandbox-amc") == ("AMC", "AMC23")
     assert (task_benchmarks("amc"), task_benchmarks("amc23")) == (("AMC",), ("AMC23",))
-    both = dataclasses.replace(load_scale("mini").domains["math"], tasks=("amc", "amc23"))
-    paper = dataclasses.replace(load_scale("mini"), domains={"math": both})
+    both = load_scale("mini").domains["math"].model_copy(update={"tasks": ("amc", "amc23")})
+    paper = load_scale("mini").model_copy(update={"domains": {"math": both}})
     results = Results(tmp_path, paper, load_declarations())
     assert [results.task("math", name) for name in ("AMC", "AMC23", "AIME24")] == ["amc", "amc23", None]
     names = [column_name(results, TABLES[table].columns[0]) for table in ("table1", "table5", "table8")]
@@ -269,7 +270,7 @@ def test_what_was_trained_how_is_said_under_the_table(one_seed: Results, table: 
 def test_runs_of_half_the_budget_are_named(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores/tool/grpo/seed0.parquet", bfcl_rows("live_simple", 3, 1))
     results = small(tmp_path, "table4", ["tool"], ["grpo"])
-    halved = dataclasses.replace(results.decl.methods["grpo"], budget={"steps": 50})
+    halved = results.decl.methods["grpo"].model_copy(update={"budget": Budget(steps=50)})
     decl = dataclasses.replace(results.decl, methods={**results.decl.methods, "grpo": halved})
     notes = build(dataclasses.replace(results, decl=decl), "table4").notes
     assert "Length of all RL runs: 50 of the paper's steps; in the tool domain, RL usually has 100." in notes

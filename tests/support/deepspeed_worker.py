@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from pipelines.sandbox.policies import Shape
 from pipelines.sandbox.pretrain import build_model, save
 from reference_impl import train
-from reference_impl.config import RunConfig, StrategyChoice
+from reference_impl.config import DeepSpeedChoice, RunConfig, StrategyChoice, TorchChoice
 from reference_impl.rollout import fingerprint, load_engine
 from reference_impl.run.metrics import Record
 from reference_impl.step.batching import TrainingSequence, micro_batches
@@ -41,7 +41,7 @@ BUDGETS = {1: 1_000_000, 4: 250}
 
 
 def choice_of(stage: int, **changes: Any) -> StrategyChoice:
-    return StrategyChoice(kind="deepspeed", zero_stage=stage, processes=2, **changes)
+    return DeepSpeedChoice.model_validate({"kind": "deepspeed", "zero_stage": stage, "processes": 2, **changes})
 
 
 def case_config(kind: str, accumulation: int, **changes: Any) -> RunConfig:
@@ -240,7 +240,7 @@ def dies_after(trainer: Trainer, steps: int) -> None:
 def loop_config(run: str, stage: int | None, **changes: Any) -> RunConfig:
     """A whole run whose batches no number of processes divides; without a stage, in one process of plain torch."""
     sizes = {"rl_prompts": 3, "sft_batch": 5, "validation_rows": 5, "steps": 4, "learning_rate": 1e-3}
-    strategy = StrategyChoice() if stage is None else choice_of(stage)
+    strategy = TorchChoice() if stage is None else choice_of(stage)
     return config_of(run, **(sizes | {"micro_batch_tokens": 300, "strategy": strategy} | changes))
 
 

@@ -13,19 +13,19 @@ SCALES = sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml"))
 
 def with_scale(plan: Plan, **changes: Any) -> Plan:
     """The plan with other values in its scale."""
-    return Plan(dataclasses.replace(plan.choice, scale=dataclasses.replace(plan.choice.scale, **changes)))
+    return Plan(dataclasses.replace(plan.choice, scale=plan.choice.scale.model_copy(update=changes)))
 
 
 def with_domain(plan: Plan, domain: str, **changes: Any) -> Plan:
     """The plan with other values in one domain of its scale."""
     domains = plan.choice.scale.domains
-    return with_scale(plan, domains={**domains, domain: dataclasses.replace(domains[domain], **changes)})
+    return with_scale(plan, domains={**domains, domain: domains[domain].model_copy(update=changes)})
 
 
 def with_method(plan: Plan, name: str, **changes: Any) -> Plan:
     """The plan with other values in one method's entry."""
     declarations = plan.choice.declarations
-    methods = {**declarations.methods, name: dataclasses.replace(declarations.methods[name], **changes)}
+    methods = {**declarations.methods, name: declarations.methods[name].model_copy(update=changes)}
     return Plan(dataclasses.replace(plan.choice, declarations=dataclasses.replace(declarations, methods=methods)))
 
 

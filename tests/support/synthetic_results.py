@@ -205,7 +205,9 @@ def _write_run(root: Path, decl: Declarations, scale: Scale, domain: str, run: s
 
 
 def _write_selection(root: Path, decl: Declarations, scale: Scale, domain: str, name: str, seed: int) -> None:
-    chosen = resolve_run(decl, scale, next(iter(decl.runs(decl.method(name).select["from"]))), domain, seed)
+    select = decl.method(name).select
+    assert select is not None
+    chosen = resolve_run(decl, scale, next(iter(decl.runs(select.grid))), domain, seed)
     write_json(
         root / "runs" / domain / name / f"seed{seed}" / "run.json",
         {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from reference_impl.config import EngineOptions
 from reference_impl.rollout import EngineDeadError, fingerprint, load_engine
 from tests.with_vllm.reference import load_reference, logprob_error, requests_of, train_a_step
 
@@ -16,7 +17,7 @@ from tests.with_vllm.reference import load_reference, logprob_error, requests_of
 def test_dedicated_engine_lives_dies_and_starts_again(policy: Path) -> None:
     """In a process of its own: weights by file, and death by the kernel's hand."""
     engine: Any
-    engine, _ = load_engine("vllm", policy, 64, torch.float32, {"placement": "dedicated"})
+    engine, _ = load_engine("vllm", policy, 64, torch.float32, EngineOptions(placement="dedicated"))
     model, requests = load_reference(policy), requests_of(policy, repeats=4)
     engine.generate(requests, max_tokens=8)
     train_a_step(model, requests[0])

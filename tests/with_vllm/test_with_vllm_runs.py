@@ -10,9 +10,8 @@ import torch
 from transformers import AutoTokenizer
 
 from evaluation import generate
-from evaluation.tasks import load_task
 from pipelines.sandbox import math_world
-from reference_impl.config import load_declarations, load_scale, resolve_run
+from reference_impl.config import load_declarations, load_scale, load_task, resolve_run
 from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.rollout import RolloutEngine, load_engine
 from reference_impl.strategy import TorchStrategy
@@ -65,12 +64,9 @@ def test_evaluation(running_engine: Any, policy: Path, tmp_path: Path, monkeypat
         [{"id": row["id"], "problem": row["question"], "answer": row["gold"]} for row in rows],
     )
     scale = load_scale("mini")
-    scale = dataclasses.replace(
-        scale,
-        engine="vllm",
-        domains={"math": dataclasses.replace(scale.domains["math"], tasks=("sandbox-amc",))},
-        evaluation=dataclasses.replace(scale.evaluation, max_items=6, max_samples=4),
-    )
+    math = scale.domains["math"].model_copy(update={"tasks": ("sandbox-amc",)})
+    few = scale.evaluation.model_copy(update={"max_items": 6, "max_samples": 4})
+    scale = scale.model_copy(update={"engine": "vllm", "domains": {"math": math}, "evaluation": few})
     monkeypatch.setattr(generate, "load_scale", lambda name: scale)
     command = ["--checkpoint", str(policy), "--domain", "math", "--method", "original", "--scale", "mini"]
     generate.main([*command, "--seed", "0", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")])

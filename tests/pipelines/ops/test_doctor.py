@@ -15,6 +15,7 @@ from pipelines.ops.cost import load_assumptions
 from pipelines.ops.doctor import ROOT, Finding, examine, read_pins
 from pipelines.ops.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
+from reference_impl.config import EngineOptions, HttpJudgeSettings
 from tests.support.plans import with_domain, with_scale
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
@@ -202,8 +203,8 @@ def test_the_token_is_where_the_hubs_client_looks_for_it(tmp_path: Path) -> None
 def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan) -> None:
     dedicated = with_scale(
         paper,
-        engine_options={"placement": "dedicated", "tensor_parallel_size": 2},
-        strategy=dataclasses.replace(paper.choice.scale.strategy, processes=4),
+        engine_options=EngineOptions(placement="dedicated", tensor_parallel_size=2),
+        strategy=paper.choice.scale.strategy.model_copy(update={"processes": 4}),
     )
     found = findings(dedicated, free_gb=lambda path: 4.0)
     # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 8 GPUs; 4 · 2.2 GB at once.
@@ -213,7 +214,7 @@ def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan)
 
 def test_a_run_on_several_machines_is_no_mistake(paper: Plan) -> None:
     """The recipe of docs/cluster.md: 16 processes, of which each of two machines has 8."""
-    strategy = dataclasses.replace(paper.choice.scale.strategy, processes=16)
+    strategy = paper.choice.scale.strategy.model_copy(update={"processes": 16})
     launcher = {"train": "bash profiles/slurm/torchrun_nodes.sh {processes} -m --"}
     finding = findings(with_scale(paper, strategy=strategy, launcher=launcher))["placement"]
     assert finding.level == "WARN" and "need 16 GPUs, resources.train.gpu is 8" in finding.found
@@ -257,7 +258,7 @@ def test_the_judges_key_never_goes_out_unencrypted(paper: Plan, url: str, sent: 
         asked[url] = token
         return Answer(200)
 
-    plan = with_domain(paper, "medicine", judge={"kind": "http", "url": url, "model": "m"})
+    plan = with_domain(paper, "medicine", judge=HttpJudgeSettings(kind="http", url=url, model="m"))
     finding = findings(plan, ask=answering)["judge of medicine"]
     assert asked.get(f"{url}/models") == sent and "sk-secret" not in str(finding)
     assert finding.level == ("FAIL" if sent is None else "OK")
@@ -291,7 +292,7 @@ def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("answer", [Answer(200), Answer(401), Answer(404), Answer(None, "TimeoutError")])
 def test_no_secret_is_printed(paper: Plan, answer: Answer) -> None:
-    judge = {"kind": "http", "url": "https://me:password@host:8443/v1?key=sesame", "model": "m"}
+    judge = HttpJudgeSettings(kind="http", url="https://me:password@host:8443/v1?key=sesame", model="m")
     found = findings(with_domain(paper, "medicine", judge=judge), ask=lambda url, token: answer)
     printed = "\n".join(map(str, found.values()))
     assert "https://host:8443/v1" in printed

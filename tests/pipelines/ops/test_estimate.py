@@ -8,7 +8,6 @@ import pytest
 
 from pipelines.ops import estimate
 from pipelines.ops.cost import (
-    VLLM_SHARE,
     Assumptions,
     MeanTokens,
     Responses,
@@ -31,8 +30,15 @@ from pipelines.ops.estimate import (
 )
 from pipelines.plan import Plan, load_plan
 from pipelines.policy.models import Model, load_models
-from reference_impl.config import CONFIG_DIR, RunConfig, StrategyChoice, resolve_run
-from reference_impl.rollout.vllm_engine import VllmOptions
+from reference_impl.config import (
+    CONFIG_DIR,
+    DeepSpeedChoice,
+    EngineOptions,
+    RunConfig,
+    StrategyChoice,
+    TorchChoice,
+    resolve_run,
+)
 from reference_impl.step.token_logprobs import LOGITS_BUDGET
 from tests.support.plans import with_scale
 
@@ -68,8 +74,8 @@ ASSUMED = Assumptions(
 )
 
 
-def choice(**values: Any) -> StrategyChoice:
-    return StrategyChoice(**{"kind": "deepspeed", "precision": "bf16", **values})
+def choice(**values: Any) -> DeepSpeedChoice:
+    return DeepSpeedChoice(**{"kind": "deepspeed", "precision": "bf16", **values})
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,7 @@ def test_operations_of_a_training_step() -> None:
 @pytest.mark.parametrize(
     ("strategy", "bytes_per_parameter"),
     [
-        (StrategyChoice(), 16),  # float32: 4 + 4 + 8
+        (TorchChoice(), 16),  # float32: 4 + 4 + 8
         (choice(), 16),  # bf16: 2 + 2 + 12; with ZeRO gradients are summed in float32
         (choice(zero_stage=1, processes=4), 2 + 4 + 12 / 4),
         (choice(zero_stage=2, processes=4), 2 + (4 + 12) / 4),
@@ -171,7 +177,7 @@ def test_hours_of_a_pure_rl_run(paper: Plan) -> None:
 
 
 def test_sft_samples_nothing_but_to_validate_and_luffy_samples_one_less(paper: Plan) -> None:
-    one = StrategyChoice(kind="deepspeed", precision="bf16", activation_checkpointing=True)
+    one = DeepSpeedChoice(kind="deepspeed", precision="bf16", activation_checkpointing=True)
     config = run(paper, "sft-lr1e-06", strategy=one, steps=10, validate_every=10, validation_rows=1, sft_batch=2)
     # 2 · (100 + 900) tokens in sequences of 1,000: forward 2e9 + 2 · 10 · 20 · 50 · 1,000 = 2.02e9. No weight sync.
     step = 2000 * 4 * 2.02e9 / 5e14
@@ -205,7 +211,7 @@ def test_disk_of_a_run(paper: Plan) -> None:
     assert training_disk(run(paper, "grpo"), MODEL) == (2, 2 + 28)
     epochs = run(paper, "sft-lr1e-06", steps=30, validate_every=10)
     assert training_disk(epochs, MODEL) == (6, 6 + 28)
-    single = run(paper, "grpo", strategy=StrategyChoice())  # float32: weights 4, state 12
+    single = run(paper, "grpo", strategy=TorchChoice())  # float32: weights 4, state 12
     assert training_disk(single, MODEL) == (4, 4 + 24)
 
 
@@ -227,23 +233,24 @@ def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytes
         return estimate_run(with_scale(paper, **changes), "math", "grpo", assumed).memory_gb
 
     # Without a share vLLM takes 0.4 of 80 GB; weights, gradients and optimizer are 4 GB, 5 are reserved.
-    assert VllmOptions().gpu_memory_utilization == VLLM_SHARE
-    assert memory(engine_options={}) == pytest.approx(4 + 32 + 5)
+    assert memory(engine_options=EngineOptions()) == pytest.approx(4 + 32 + 5)
     # A dedicated engine has other GPUs than the update: 72 of theirs; with 1 GB ones, 4 + 1.10592 + 0.22 on the others.
-    dedicated = {"placement": "dedicated", "gpu_memory_utilization": 0.9}
+    dedicated = EngineOptions(placement="dedicated", gpu_memory_utilization=0.9)
     assert memory(engine_options=dedicated) == pytest.approx(72 + 5)
     small = ASSUMED.model_copy(update={"memory_gb": 1})
     assert memory(small, engine_options=dedicated) == pytest.approx(4 + 1.32592 + 5)
     # transformers: a second copy of the weights, 2 GB, and one response's cache: 4,000 bytes · (100 + 16,384).
-    assert memory(engine="transformers", engine_options={}, rollout_batch=1) == pytest.approx(4 + 2 + 1.32592 + 5)
+    assert memory(engine="transformers", engine_options=EngineOptions(), rollout_batch=1) == pytest.approx(
+        4 + 2 + 1.32592 + 5
+    )
     # 256 responses at once: 256 · 4,000 · 16,484 = 16.879616 GB, more than the update.
-    assert memory(engine="transformers", engine_options={}) == pytest.approx(4 + 2 + 16.879616 + 5)
+    assert memory(engine="transformers", engine_options=EngineOptions()) == pytest.approx(4 + 2 + 16.879616 + 5)
 
 
 def test_processes_on_several_machines_are_all_counted(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """`resources.train.gpu` is what one machine gives."""
     monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
-    two = with_scale(paper, strategy=dataclasses.replace(paper.choice.scale.strategy, processes=16))
+    two = with_scale(paper, strategy=paper.choice.scale.strategy.model_copy(update={"processes": 16}))
     row = estimate_run(two, "math", "grpo", ASSUMED)
     assert two.options.resources("train")["gpu"] == 8 and row.gpus == 16
     config = resolve_run(two.choice.declarations, two.choice.scale, "grpo", "math", 0)
@@ -262,7 +269,9 @@ def test_evaluation_counts_samples_and_caps(monkeypatch: pytest.MonkeyPatch) -> 
     assert row.kept_gb == pytest.approx(samples * 500 * 4 / 1e9)
     # The evaluation's own share of the GPU, 0.9 of 80 GB, and 5 reserved.
     assert row.memory_gb == pytest.approx(72 + 5)
-    plain = with_scale(plan, evaluation=dataclasses.replace(plan.choice.scale.evaluation, engine_options={}))
+    plain = with_scale(
+        plan, evaluation=plan.choice.scale.evaluation.model_copy(update={"engine_options": EngineOptions()})
+    )
     assert estimate_evaluation(plain, "math", "grpo", ASSUMED).memory_gb == pytest.approx(32 + 5)
     # transformers: 2 GB of weights, and 256 caches of 4,000 bytes · (100 + 2,048) tokens.
     other = with_scale(plain, engine="transformers")

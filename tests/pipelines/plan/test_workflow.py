@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.plan import declarations_table, load_plan
+from pipelines.plan import documents, keys_table, load_plan
 from reference_impl.config import load_declarations
 from tests.support.checkout import REPO, copy_project, snakemake
 from tests.support.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, planned_jobs
@@ -73,13 +73,21 @@ def test_plan_of_a_figure_trains_and_does_not_evaluate(fresh: Path) -> None:
     assert not {job for job in jobs if job.startswith(("Evaluate", "Select"))}
 
 
-def test_the_document_of_the_declarations_is_what_is_declared(tmp_path: Path) -> None:
-    declarations_table.main(["--check", str(REPO / "docs" / "declarations.md")])
-    other = tmp_path / "declarations.md"
-    text = (REPO / "docs" / "declarations.md").read_text(encoding="utf-8")
-    other.write_text(text.replace("0.9", "0.8"), encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"(?s)-.*0\.8.*\+.*0\.9.*make docs"):
-        declarations_table.main(["--check", str(other)])
+def test_the_documents_of_the_declarations_are_what_is_declared(tmp_path: Path) -> None:
+    documents.main(["--check", "--folder", str(REPO / "docs")])
+    documents.main(["--folder", str(tmp_path)])
+    for name, old, new in (("declarations.md", "0.9", "0.8"), ("keys.md", "≥ 0, ≤ 1", "≥ 0, ≤ 2")):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new), encoding="utf-8")
+        with pytest.raises(SystemExit, match=rf"(?s)-.*{new}.*\+.*{old}.*{name} is not what is declared: make docs"):
+            documents.main(["--check", "--folder", str(tmp_path)])
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+
+def test_every_key_has_a_meaning() -> None:
+    rows = [line.strip("| ").split(" | ") for line in keys_table.document().splitlines() if line.startswith("| `")]
+    assert len(rows) > 150 and [row for row in rows if len(row) != 4] == []
 
 
 def test_seeds_multiply_runs_but_not_data(fresh: Path) -> None:
@@ -114,10 +122,7 @@ def test_everything_is_each_table_figure_and_page_with_what_it_needs_once(fresh:
         evaluated |= set() if entry.kind == "figure" else pairs
     waiting = list(made)
     for name, domain in waiting:  # grows while it is read
-        method = decl.method(name)
-        waiting += [
-            (other, domain) for other in (method.init, method.select.get("from", "policy")) if other != "policy"
-        ]
+        waiting += [(other, domain) for other in decl.method(name).builds_on]
     made |= set(waiting)
 
     jobs = planned_jobs(fresh, "everything")
@@ -186,7 +191,7 @@ def test_grading_again_needs_samples_only(editable: Path) -> None:
 
     # The rubric's judge is the scale's.
     commands = snakemake(editable, "--dry-run", "--printshellcmds", "regrade_chord_phi").stdout
-    judged = re.findall(r"--task (\S+) .*--judge local --judge-noise 0.05 --out", commands)
+    judged = re.findall(r"""--task (\S+) .*--judge '{"kind": "local", "noise": 0.05}' --out""", commands)
     assert judged == ["sandbox-medicine"]
 
 
@@ -206,7 +211,7 @@ def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -
             "methods.yaml",
             "grid:\n    learning_rate:",
             "grid:\n    lerning_rate:",
-            ["methods.yaml", "unknown key 'lerning_rate'", "did you mean 'learning_rate'?"],
+            ["methods.yaml", "grid.lerning_rate: unknown key", "did you mean 'learning_rate'?"],
         ),
         (
             "methods.yaml",
@@ -224,7 +229,7 @@ def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -
             "scales/mini.yaml",
             "rollout_batch:",
             "rolout_batch:",
-            ["mini.yaml", "unknown key 'rolout_batch'", "did you mean 'rollout_batch'?"],
+            ["mini.yaml: rolout_batch: unknown key", "did you mean 'rollout_batch'?"],
         ),
     ],
 )
@@ -237,6 +242,13 @@ def test_a_mistake_in_a_file_stops_before_the_plan(
     assert "Building DAG" not in result.stdout
     for message in messages:
         assert message in result.stdout
+
+
+def test_a_schedule_longer_than_its_run_is_said_once(editable: Path) -> None:
+    edit(editable, "methods.yaml", "switch_steps: 78}", "switch_steps: 2000}")
+    result = snakemake(editable, "--dry-run", "mu_binary")
+    assert result.returncode == 0
+    assert result.stdout.count("warning: methods.yaml: mu_binary in math at scale mini: mu's binary is longer") == 1
 
 
 @pytest.mark.parametrize(

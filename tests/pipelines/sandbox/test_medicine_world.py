@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from evaluation.tasks import load_items, load_task
+from evaluation.tasks import load_items
 from pipelines.sandbox import medicine_styles
 from pipelines.sandbox import medicine_world as world
 from pipelines.sandbox.medicine_styles import Advice
 from pipelines.sandbox.policies import SHIPPED
+from reference_impl.config import LocalJudgeSettings, load_task
 from reference_impl.files import write_jsonl
 from reference_impl.judge.rubric import LocalJudge, parse_rubric
 from reference_impl.rewards import build_reward
@@ -24,7 +25,7 @@ from reference_impl.text.prompts import render
 
 Row = dict[str, Any]
 POLICY = SHIPPED / "sandbox-medicine"
-REWARD = build_reward("judge", {"kind": "local"}, seed=0)
+REWARD = build_reward("judge", LocalJudgeSettings(kind="local"), seed=0)
 
 
 def score(response: str, row: Row) -> float:

@@ -1,6 +1,5 @@
-"""Declarations, scales and their resolution: every shipped file parses, every mistake is named with its remedy."""
+"""Declarations, scales and their resolution: every shipped file parses, and every run is what it says."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from reference_impl.config import (
     load_scale,
     resolve_run,
 )
+from reference_impl.config.methods import Budget
+from reference_impl.config.schedules import Constant
 from reference_impl.step.objective import build_objective
 
 SCALES = sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml"))
@@ -43,7 +44,7 @@ def test_every_shipped_run_resolves_to_an_objective(scale_name: str) -> None:
                 config = resolve_run(decl, scale, run, domain, seed=0)
                 build_objective(config)
                 assert config.steps >= 1 and config.group_size >= 2
-                # The sampler holds the newest weights every `sync_every` steps; the end is looked at in any case.
+                # The sampler holds the newest weights every `sync_every` steps; the end is validated in any case.
                 assert config.validate_every % config.sync_every == 0
                 assert 1 <= config.validate_every < config.steps + config.sync_every
                 hashes.add(config.hash())
@@ -124,119 +125,6 @@ def test_hash_is_of_the_values_not_of_label_or_quotation(config_dir: Path) -> No
     assert resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 1).hash() != before
 
 
-@pytest.mark.parametrize(
-    ("file", "change", "message"),
-    [
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(learnin_rate=1),
-            r"grpo: unknown key 'learnin_rate'; did you mean 'learning_rate'",
-        ),
-        ("methods.yaml", lambda v: v["grpo"].pop("label"), r"grpo: missing key 'label'"),
-        ("methods.yaml", lambda v: v["grpo"].update(role="methd"), r"unknown role 'methd'; did you mean 'method'"),
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(budget={"steps": -7}),
-            r"methods.yaml: grpo: budget steps -7: allowed are rl and whole numbers from 0",
-        ),
-        ("methods.yaml", lambda v: v["grpo"].update(budget={"steps": "all"}), r"grpo: budget steps 'all': allowed"),
-        ("methods.yaml", lambda v: v["grpo"].update(budget={"steps": 7, "epochs": 1}), r"grpo: budget .*allowed"),
-        ("methods.yaml", lambda v: v["grpo"].update(sync_every=0), r"grpo: sync_every 0: allowed are 1 and more"),
-        (
-            "methods.yaml",
-            lambda v: v["luffy"].update(expert="main"),
-            r"luffy: mixed groups need a demonstration of every prompt: expert: aligned",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(auxiliary=v["srft"]["auxiliary"]),
-            r"grpo: auxiliary demonstrations are those of mixed groups: give `mixed`",
-        ),
-        ("methods.yaml", lambda v: v["grpo"].pop("learning_rate"), r"grpo: needs a learning_rate"),
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(learning_rate="1e-6"),
-            r"learning rate '1e-6' is text",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(init="sft_lite"),
-            r"unknown method 'sft_lite'; did you mean 'sft_light'",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["grpo_weak"].update(policy="week"),
-            r"unknown policy 'week'; did you mean 'weak'.*: grpo_weak: domains.yaml: math: policies has: main, weak",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["chord_mu_second"].update(expert="seconds"),
-            r"unknown expert 'seconds'; did you mean 'second'.*: chord_mu_second: domains.yaml: tool: experts",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["chord_mu_second"].update(domains=["math"]),
-            r"unknown expert 'second' .*math: experts has: main, large, aligned",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["grpo_weak"].update(init="sft_best"),
-            r"grpo_weak: policy 'weak', but it builds on sft_best of policy 'main': both must be the same",
-        ),
-        (
-            "methods.yaml",
-            lambda v: v["grpo"].update(like="grop"),
-            r"unknown method 'grop'; did you mean 'grpo'.*: grpo: like",
-        ),
-        ("domains.yaml", lambda v: v["math"]["experts"].pop("main"), r"unknown role 'main' .*math has: aligned, large"),
-        ("domains.yaml", lambda v: v["math"]["experts"]["main"].pop("rows"), r"experts: main: missing key 'rows'"),
-        ("methods.yaml", lambda v: v["grpo"].update(domains=["maths"]), r"unknown domain 'maths'; did you mean 'math'"),
-        (
-            "domains.yaml",
-            lambda v: v["math"].update(groupsize=8),
-            r"math: unknown key 'groupsize'; did you mean 'group_size'",
-        ),
-    ],
-)
-def test_mistakes_in_declarations_are_named(config_dir: Path, file: str, change: object, message: str) -> None:
-    edit(config_dir, file, change)
-    with pytest.raises(ValueError, match=message):
-        load_declarations(config_dir)
-
-
-def test_mistakes_in_scales_are_named(config_dir: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown scale 'mni'; did you mean 'mini'"):
-        load_scale("mni")
-    edit(config_dir, "scales/mini.yaml", lambda v: v["domains"]["math"].update(sft_batchsize=3))
-    with pytest.raises(ValueError, match=r"mini.yaml: math: unknown key 'sft_batchsize'; did you mean 'sft_batch'"):
-        load_scale("mini", config_dir)
-
-
-@pytest.mark.parametrize(
-    ("mu", "phi", "message"),
-    [
-        ({"schedule": "linear"}, "none", r"mu schedule is 'linear'; allowed"),
-        ({"schedule": "constant", "valu": 1}, "none", r"has no parameter 'valu'; allowed: value"),
-        ({"schedule": "constant", "value": 7}, "none", r"value is 7; allowed: 0 <= value <= 1"),
-        (
-            {"schedule": "constant", "value": 0.1},
-            {"name": "focal", "gama": 3},
-            r"grpo: .*unexpected keyword argument 'gama'",
-        ),
-        (
-            {"schedule": "linear_decay", "start": 1, "end": 0, "decay_steps": {"tool": 3}},
-            "none",
-            r"unknown domain 'math'",
-        ),
-        ({"schedule": "constant", "value": 0.1}, "p_minus_p", r"unknown phi 'p_minus_p'; did you mean 'p_one_minus_p'"),
-    ],
-)
-def test_mistakes_in_mu_and_phi_are_named(config_dir: Path, mu: dict[str, object], phi: object, message: str) -> None:
-    edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(mu=mu, phi=phi))
-    with pytest.raises(ValueError, match=message):
-        build_objective(resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0))
-
-
 def test_run_outside_its_domains_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown domain 'tool'"):
         resolve_run(load_declarations(), load_scale("mini"), "sft_curve", "tool", 0)
@@ -260,24 +148,11 @@ def test_like_takes_every_key_but_label_and_quotation(config_dir: Path) -> None:
     edit(config_dir, "methods.yaml", lambda v: v.update(dict(reversed(links.items()))))
     method = load_declarations(config_dir).method("third")
     assert (method.label, method.paper) == ("3", "c")
-    assert (method.budget, method.learning_rate, method.phi, method.sync_every) == ({"steps": 7}, 2e-6, "focal", 3)
-    assert method.mu == {"schedule": "constant", "value": 0.4}  # replaced whole, never merged
+    assert (method.budget, method.learning_rate, method.sync_every) == (Budget(steps=7), 2e-6, 3)
+    assert method.phi.given() == {"name": "focal"}
+    assert method.mu == Constant(schedule="constant", value=0.4)  # replaced in full, never merged
     edit(config_dir, "methods.yaml", lambda v: v["third"].pop("label"))
-    with pytest.raises(ValueError, match="third: missing key 'label'"):
-        load_declarations(config_dir)
-
-
-@pytest.mark.parametrize(("start", "chain"), [("luffy", "luffy → luffy"), ("grpo", "grpo → luffy → grpo")])
-def test_like_in_a_circle_is_refused(config_dir: Path, start: str, chain: str) -> None:
-    edit(config_dir, "methods.yaml", lambda v: v[start].update(like="luffy"))
-    with pytest.raises(ValueError, match=f"methods.yaml: .*: like leads in a circle: .*{chain}"):
-        load_declarations(config_dir)
-
-
-def test_a_mistake_is_reported_where_it_stands(config_dir: Path) -> None:
-    """Not at one of the entries that inherit it."""
-    edit(config_dir, "methods.yaml", lambda v: v["grpo_relaxed"].update(group_siz=3))
-    with pytest.raises(ValueError, match=r"methods.yaml: grpo_relaxed: unknown key 'group_siz'"):
+    with pytest.raises(ValueError, match="third: label: missing key"):
         load_declarations(config_dir)
 
 
@@ -289,8 +164,8 @@ def test_expert_sets_keep_the_papers_proportions() -> None:
     # Three passes in batches of 16: four times the rows are four times the steps.
     assert (resolved("sft-lr1e-06").steps, resolved("sft_large-lr1e-06").steps) == (24, 96)
     decl, scale = load_declarations(), load_scale("mini")
-    whole = dataclasses.replace(scale.domains["math"], expert_rows=None, prompt_rows=None)
-    whole_scale = dataclasses.replace(scale, domains={"math": whole})
+    whole = scale.domains["math"].model_copy(update={"expert_rows": None, "prompt_rows": None})
+    whole_scale = scale.model_copy(update={"domains": {"math": whole}})
     rows = [expert_rows(decl, whole_scale, "math", expert) for expert in ("main", "large", "aligned")]
     assert rows == [5000, 20000, 20000]
     assert [expert_file(name) for name in ("main", "large")] == ["expert.jsonl", "expert-large.jsonl"]
@@ -304,25 +179,10 @@ def test_relaxed_protocol_is_declared_as_in_b2() -> None:
     assert smoke == [4, 8]
     strict = resolved("grpo")
     assert (strict.group_size, strict.sync_every) == (8, 1)
-    # A look every 15 steps comes at 16, where the sampler has just been given the newest weights.
+    # Validation every 15 steps comes at 16, where the sampler has just been given the newest weights.
     assert (strict.validate_every, relaxed.validate_every) == (15, 16)
 
 
 def test_budget_of_steps_is_in_the_papers_steps() -> None:
     assert resolved("mu_fixed_01").steps == 75  # 750 / 10
     assert not load_declarations().method("original").trains
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"mixed": {"demonstrations": 2}}, r"luffy: mixed demonstrations 2: allowed are 0 and 1"),
-        ({"mixed": {"demonstrations": 1, "shaping": 0}}, r"luffy: shaping 0: allowed are null and numbers above 0"),
-        ({"auxiliary": {"rollout": {}}}, r"unknown auxiliary loss 'rollout'; did you mean 'rollouts'"),
-        ({"auxiliary": {"rollouts": {"coefficent": 1}}}, r"luffy: .*unexpected keyword argument 'coefficent'"),
-    ],
-)
-def test_mistakes_in_mixed_groups_are_named(config_dir: Path, change: dict[str, object], message: str) -> None:
-    edit(config_dir, "methods.yaml", lambda v: v["luffy"].update(change))
-    with pytest.raises(ValueError, match=message):
-        build_objective(resolve_run(load_declarations(config_dir), load_scale("mini"), "luffy", "math", 0))

@@ -1,40 +1,16 @@
-"""What surrounds the vLLM engine and needs no vLLM: options, placement, fingerprints that add up."""
+"""What surrounds the vLLM engine and needs no vLLM: placement, fingerprints that add up."""
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
+from reference_impl.config import EngineOptions
 from reference_impl.rollout import load_engine
 from reference_impl.rollout.engine import WEIGHT_SUM_MODULUS, fingerprint, weight_sums
-from reference_impl.rollout.vllm_engine import VllmOptions, dedicated_devices, eos_of, visible_devices
+from reference_impl.rollout.vllm_engine import dedicated_devices, eos_of, visible_devices
 from reference_impl.text.chat import stop_ids
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (
-            {"placment": "dedicated"},
-            r"unknown key 'placment'; did you mean 'placement'\? \(engine_options of vllm",
-        ),
-        ({"placement": "remote"}, "unknown placement 'remote'.*has: colocated, dedicated"),
-        ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization 1.5"),
-        ({"tensor_parallel_size": 0}, "tensor_parallel_size 0"),
-        ({"tensor_parallel_size": 2}, "tensor_parallel_size 2 needs placement: dedicated"),
-        ({"max_model_len": 1}, "max_model_len 1"),
-    ],
-)
-def test_mistakes_in_options_are_named(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        VllmOptions.parse(values)
-
-
-def test_transformers_engine_has_no_options(tiny_policy: Path) -> None:
-    with pytest.raises(ValueError, match="engine_options max_model_len: engine transformers has none"):
-        load_engine("transformers", tiny_policy, options={"max_model_len": 100})
 
 
 def test_vllm_wants_a_checkpoint(tmp_path: Path) -> None:
@@ -47,9 +23,9 @@ def test_dedicated_engines_take_the_gpus_behind_the_trainers(monkeypatch: pytest
     for name, value in (("CUDA_VISIBLE_DEVICES", "3,5,6,7,8,9"), ("LOCAL_WORLD_SIZE", "2"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     # Two trainers on 3 and 5; the first's engine on 6 and 7, the second's on 8 and 9.
-    assert dedicated_devices(VllmOptions("dedicated", tensor_parallel_size=2)) == ["8", "9"]
+    assert dedicated_devices(EngineOptions(placement="dedicated", tensor_parallel_size=2)) == ["8", "9"]
     with pytest.raises(ValueError, match="needs 2 GPUs for training and 2 × 3 for rollouts; this machine shows 6"):
-        dedicated_devices(VllmOptions("dedicated", tensor_parallel_size=3))
+        dedicated_devices(EngineOptions(placement="dedicated", tensor_parallel_size=3))
     with visible_devices(["8", "9"]):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "8,9"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5,6,7,8,9"

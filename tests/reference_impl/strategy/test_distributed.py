@@ -9,9 +9,14 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.distributed as dist
-import yaml
 
-from reference_impl.config import CONFIG_DIR, StrategyChoice, load_declarations, load_scale, resolve_run
+from reference_impl.config import (
+    DeepSpeedChoice,
+    TorchChoice,
+    load_declarations,
+    load_scale,
+    resolve_run,
+)
 from reference_impl.rewards import Graded
 from reference_impl.rollout import Completion
 from reference_impl.rollout.sampling import Outcome, Rollout, gather_outcomes
@@ -173,43 +178,21 @@ def test_weights_of_the_whole_batch_do_not_depend_on_the_ranks(tmp_path: Path, p
 
 def test_default_strategy_is_plain_torch_and_no_part_of_a_runs_identity() -> None:
     config = resolve_run(load_declarations(), load_scale("mini"), "chord_phi", "math", seed=0)
-    assert config.strategy == StrategyChoice() and config.strategy.kind == "torch"
-    large = StrategyChoice("deepspeed", zero_stage=3, offload="parameters", activation_checkpointing=True, processes=8)
+    assert config.strategy == TorchChoice() and config.strategy.kind == "torch"
+    large = DeepSpeedChoice(
+        kind="deepspeed", zero_stage=3, offload="parameters", activation_checkpointing=True, processes=8
+    )
     assert dataclasses.replace(config, strategy=large).hash() == config.hash()
-    half = dataclasses.replace(large, precision="bf16")
+    half = large.model_copy(update={"precision": "bf16"})
     assert dataclasses.replace(config, strategy=half).hash() != config.hash(), "precision is mathematics"
     assert dataclasses.replace(config, strategy=half).to_dict()["strategy"]["zero_stage"] == 3
 
 
-@pytest.mark.parametrize(
-    ("strategy", "message"),
-    [
-        ({"kind": "torch", "processes": 2}, "processes: kind torch has no other keys"),
-        ({"kind": "deepspeed", "zero_stages": 2}, "unknown key 'zero_stages'; did you mean 'zero_stage'"),
-        ({"kind": "deepsped"}, "unknown strategy 'deepsped'; did you mean 'deepspeed'"),
-        ({"kind": "deepspeed", "zero_stage": 4}, "zero_stage 4: allowed are 0, 1, 2 and 3"),
-        ({"kind": "deepspeed", "precision": "fp16"}, "unknown precision 'fp16'"),
-        ({"kind": "deepspeed", "offload": "optimizer"}, "offload optimizer needs zero_stage 1 or more"),
-        ({"kind": "deepspeed", "zero_stage": 2, "offload": "parameters"}, "offload parameters needs zero_stage 3"),
-        ({"kind": "deepspeed", "processes": 0}, "processes 0: allowed are 1 and more"),
-    ],
-)
-def test_mistakes_in_a_strategy_name_the_value_and_the_file(
-    tmp_path: Path, strategy: dict[str, Any], message: str
-) -> None:
-    values = yaml.safe_load((CONFIG_DIR / "scales/smoke.yaml").read_text(encoding="utf-8"))
-    (tmp_path / "scales").mkdir()
-    (tmp_path / "scales/smoke.yaml").write_text(yaml.safe_dump({**values, "strategy": strategy}))
-    with pytest.raises(ValueError, match=message) as error:
-        load_scale("smoke", tmp_path)
-    assert "smoke.yaml: strategy" in str(error.value)
-
-
 def test_as_many_processes_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert join_processes(StrategyChoice()) == torch.float32
+    assert join_processes(TorchChoice()) == torch.float32
     with pytest.raises(ValueError, match=r"for processes: 2, and 1 were started"):
-        join_processes(StrategyChoice("deepspeed", processes=2))
+        join_processes(DeepSpeedChoice(kind="deepspeed", processes=2))
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(ValueError, match=r"for processes: 1, and 8 were started"):
-        join_processes(StrategyChoice())
+        join_processes(TorchChoice())

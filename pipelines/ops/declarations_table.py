@@ -1,16 +1,6 @@
-"""The declarations as a document: paper → declaration → target → output, generated from the YAML files.
+"""docs/declarations.md, from the YAML files: paper → declaration → target → output (`pipelines.ops.documents`)."""
 
-    python -m pipelines.plan.declarations_table > docs/declarations.md    (`make docs`)
-    python -m pipelines.plan.declarations_table --check docs/declarations.md
-
-Nothing in it is written by hand, so it cannot differ from what runs; a test compares it with the file.
-"""
-
-import argparse
-import difflib
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipelines.plan import Plan, load_plan
@@ -30,8 +20,9 @@ handed to the sampler after every update, advantages divided by the group's stan
 """
 
 
-def document(plan: Plan) -> str:
+def document() -> str:
     """The whole of docs/declarations.md."""
+    plan = load_plan({"scale": SCALE})
     entries = {name: plan.choice.declarations.experiments[name] for name in plan.choice.experiments()}
     parts = [HEAD, "## Overview\n", _overview(plan, entries)]
     for name, entry in entries.items():
@@ -41,7 +32,8 @@ def document(plan: Plan) -> str:
     return "\n".join(parts)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [" | ".join(line) for line in (header, ["---"] * len(header), *rows)]
     return "".join(f"| {line} |\n" for line in lines)
 
@@ -67,7 +59,7 @@ def _overview(plan: Plan, entries: Mapping[str, Experiment]) -> str:
         ]
         for name, entry in entries.items()
     ]
-    return _table(["paper", "what", "domains", "target", "headline", "files"], rows)
+    return table(["paper", "what", "domains", "target", "headline", "files"], rows)
 
 
 def _experiment(plan: Plan, name: str, entry: Experiment) -> str:
@@ -76,37 +68,35 @@ def _experiment(plan: Plan, name: str, entry: Experiment) -> str:
         for method in map(plan.choice.declarations.method, entry.methods)
     ]
     text = f"`snakemake --cores 2 {name}` writes {_files(plan, name)}. Domains: {', '.join(entry.domains)}.\n\n"
-    return text + _table(["method", "label", "starts from", "loss", "length", "further"], rows)
+    return text + table(["method", "label", "starts from", "loss", "length", "further"], rows)
 
 
 def _origin(method: Method) -> str:
     """Which checkpoint a method begins with, or chooses."""
     if method.select:
-        epochs = method.select.get("epochs")
-        return f"best of {_link(method.select['from'])}" + (f", epoch {_text(epochs)}" if epochs else "")
+        epochs = method.select.epochs
+        return f"best of {_link(method.select.grid)}" + (f", epoch {_text(epochs)}" if epochs else "")
     return f"policy `{method.policy}`" if method.init == "policy" else _link(method.init)
 
 
 def _loss(method: Method) -> str:
     """μ and φ."""
-    if not method.trains:
+    if method.mu is None:
         return "–"
-    parts = [f"μ {method.mu['schedule']} ({_text({k: v for k, v in method.mu.items() if k != 'schedule'})})"]
-    if isinstance(method.phi, Mapping):
-        parameters = _text({key: value for key, value in method.phi.items() if key != "name"})
-        parts.append(f"φ {method.phi['name']} ({parameters})")
-    elif method.phi != "none":
-        parts.append(f"φ {method.phi}")
+    mu, phi = method.mu.given(), method.phi.given()
+    parts = [f"μ {mu.pop('schedule')} ({_text(mu)})"]
+    name = phi.pop("name")
+    if name != "none":
+        parts.append(f"φ {name} ({_text(phi)})" if phi else f"φ {name}")
     return "; ".join(parts)
 
 
 def _budget(method: Method) -> str:
-    if not method.trains:
+    if not method.trains or method.budget is None:
         return "–"
-    if "epochs" in method.budget:
-        return f"{method.budget['epochs']} epochs"
-    steps = method.budget["steps"]
-    return "RL steps" if steps == "rl" else f"{steps} steps"
+    if method.budget.epochs is not None:
+        return f"{method.budget.epochs} epochs"
+    return "RL steps" if method.budget.steps == "rl" else f"{method.budget.steps} steps"
 
 
 def _others(method: Method) -> str:
@@ -119,14 +109,14 @@ def _others(method: Method) -> str:
     if method.sync_every != 1:
         parts.append(f"weights handed over every {method.sync_every} steps")
     if method.mixed:
-        parts.append(f"mixed groups ({_text(method.mixed)})")
+        parts.append(f"mixed groups ({_text(method.mixed.given())})")
     if method.auxiliary:
-        parts.append(f"further losses: {_text(method.auxiliary)}")
+        parts.append(f"further losses: {_text(method.auxiliary.given())}")
     if not method.normalise:
         parts.append("advantages not divided by σ")
-    rates = method.grid.get("learning_rate", ())
-    if rates or method.learning_rate is not None:
-        parts.append(f"learning rate {' or '.join(f'{rate:g}' for rate in rates or [method.learning_rate])}")
+    rates = method.grid.learning_rate if method.grid else (method.learning_rate,)
+    if rates != (None,):
+        parts.append(f"learning rate {' or '.join(f'{rate:g}' for rate in rates)}")
     return "; ".join(parts)
 
 
@@ -158,7 +148,7 @@ def _domains(plan: Plan) -> str:
             size = "one to every RL prompt" if expert.rows == "rl" else f"{expert.rows} rows"
             rows.append([name, f"expert data `{role}`", f"{expert.source}, {size}", f"`{file}`, {splits[file]} rows"])
         rows.append([name, "RL steps", str(domain.rl_steps), f"divided by {sizes.steps_divisor:g}"])
-    return _table(["domain", "what", "paper", f"scale `{plan.choice.scale.name}`"], rows)
+    return table(["domain", "what", "paper", f"scale `{plan.choice.scale.name}`"], rows)
 
 
 def _method(plan: Plan, method: Method, entries: Mapping[str, Experiment]) -> str:
@@ -193,27 +183,3 @@ def _resolved(config: RunConfig) -> str:
     if mu:
         parts.append(f"μ's {_text(mu)}")
     return ", ".join(parts)
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipelines.plan.declarations_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--check", type=Path, metavar="FILE", help="compare with this file; fail with the difference")
-    arguments = parser.parse_args(argv)
-    made = document(load_plan({"scale": SCALE}))
-    if arguments.check is None:
-        print(made, end="")
-        return
-    found = arguments.check.read_text(encoding="utf-8") if arguments.check.is_file() else ""
-    if found != made:
-        lines = difflib.unified_diff(
-            found.splitlines(), made.splitlines(), str(arguments.check), "declared", lineterm=""
-        )
-        sys.exit("\n".join([*lines, f"error: {arguments.check} is not what is declared: make docs"]))
-
-
-if __name__ == "__main__":
-    main()

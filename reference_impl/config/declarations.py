@@ -1,0 +1,143 @@
+"""The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reference_impl.config.experiments import Experiment, read_experiments
+from reference_impl.config.fields import Name
+from reference_impl.config.methods import Domain, Method
+from reference_impl.config.model import Declared, choose, parse, read_yaml
+from reference_impl.config.scales import Scale
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"
+NOT_INHERITED = ("label", "like", "paper")
+"""What an entry with `like` says for itself."""
+Entries = Mapping[str, dict[str, Any]]
+Model = TypeVar("Model", bound=Declared)
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All of methods.yaml, domains.yaml and experiments.yaml."""
+
+    methods: Mapping[str, Method]
+    domains: Mapping[str, Domain]
+    experiments: Mapping[str, Experiment]
+    """Tables, figures and pages, in the report's order."""
+    headline: tuple[str, ...]
+    """Those of them that the default target makes."""
+
+    def method(self, name: str) -> Method:
+        """The entry called ``name``. Raises ValueError naming the nearest."""
+        return self.methods[choose("method", name, self.methods, "methods.yaml")]
+
+    def method_domains(self, name: str) -> tuple[str, ...]:
+        """The domains that a method is trained in."""
+        return self.method(name).domains
+
+    def runs(self, name: str) -> dict[str, float | None]:
+        """Run name → learning rate of every training run of an entry: several for a grid, none where nothing trains."""
+        method = self.method(name)
+        if not method.trains:
+            return {}
+        if method.grid:
+            return {f"{name}-lr{rate:g}": rate for rate in method.grid.learning_rate}
+        return {name: method.learning_rate}
+
+    def owner(self, run: str) -> tuple[Method, float | None]:
+        """The entry that a run name belongs to, and the run's learning rate in the paper's units."""
+        for name in self.methods:
+            runs = self.runs(name)
+            if run in runs:
+                return self.methods[name], runs[run]
+        known = [run_name for name in self.methods for run_name in self.runs(name)]
+        choose("run", run, known, "methods.yaml")
+        raise AssertionError("unreachable")
+
+
+def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
+    """Read and check the three declaration files under ``root``. Raises ValueError with every mistake of a file."""
+    source, domains = _entries(root / "domains.yaml")
+    parsed_domains = _parse_entries(Domain, domains, source, dict.fromkeys(domains, ()))
+    source, methods = _entries(root / "methods.yaml")
+    parsed_methods = _parse_entries(
+        Method, methods, source, {name: _parents(methods, name, source) for name in methods}
+    )
+    report = read_experiments(root / "experiments.yaml")
+    decl = Declarations(parsed_methods, parsed_domains, report.entries, report.headline)
+    for method in parsed_methods.values():
+        _check_references(decl, method, f"{source}: {method.name}")
+    return decl
+
+
+def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
+    """Read and check one scale. Raises ValueError naming the known scales, or every mistake of the file."""
+    choose("scale", name, sorted(path.stem for path in (root / "scales").glob("*.yaml")), "pipelines/config/scales")
+    path = root / "scales" / f"{name}.yaml"
+    values = parse(dict[str, Any], read_yaml(path), os.path.relpath(path))
+    return parse(Scale, {**values, "name": name}, os.path.relpath(path))
+
+
+def _entries(path: Path) -> tuple[str, Entries]:
+    """The file's name for messages, and its entries by name."""
+    source = os.path.relpath(path)
+    entries = parse(dict[Name, dict[str, Any]], read_yaml(path), source)
+    for name in (name for name, entry in entries.items() if "name" in entry):
+        raise ValueError(f"{source}: {name}: name: unknown key: an entry is called by what it stands under")
+    return source, entries
+
+
+def _parse_entries(
+    kind: type[Model], entries: Entries, source: str, parents: Mapping[str, Sequence[str]]
+) -> dict[str, Model]:
+    """Every entry as a model, keys of its parents (nearest first) filled in.
+
+    A mistake is reported where it stands, and not at the entries that inherit it.
+    """
+    parsed, mistakes = {}, {}
+    for name, values in entries.items():
+        for parent in parents[name]:
+            values = {key: value for key, value in entries[parent].items() if key not in NOT_INHERITED} | values
+        try:
+            parsed[name] = parse(kind, {**values, "name": name}, f"{source}: {name}")
+        except ValueError as error:
+            mistakes[name] = [line.removeprefix(f"{source}: {name}: ") for line in str(error).splitlines()]
+    lines = [
+        f"{source}: {name}: {line}"
+        for name, found in mistakes.items()
+        for line in found
+        if not any(line in mistakes.get(parent, ()) for parent in parents[name])
+    ]
+    if lines:
+        raise ValueError("\n".join(lines))
+    return parsed
+
+
+def _parents(methods: Entries, name: str, source: str) -> list[str]:
+    """The entry that a method is ``like``, the one that that is like, and so on. Raises ValueError for a circle."""
+    chain = [name]
+    while "like" in methods[chain[-1]]:
+        parent = choose("method", str(methods[chain[-1]]["like"]), methods, f"{source}: {chain[-1]}: like")
+        if parent in chain:
+            circle = [*chain[chain.index(parent) :], parent]
+            raise ValueError(f"{source}: like leads in a circle: {' → '.join(circle)}")
+        chain.append(parent)
+    return chain[1:]
+
+
+def _check_references(decl: Declarations, method: Method, where: str) -> None:
+    """Every method, domain, policy and expert that an entry names must exist, and fit together."""
+    for reference in method.builds_on:
+        choose("method", reference, ["policy", *decl.methods], where)
+        if decl.methods[reference].policy != method.policy:
+            raise ValueError(
+                f"{where}: policy {method.policy!r}, but it builds on {reference} of policy "
+                f"{decl.methods[reference].policy!r}: both must be the same"
+            )
+    for name in decl.method_domains(method.name):
+        domain = decl.domains[choose("domain", name, decl.domains, where)]
+        choose("policy", method.policy, domain.policies, f"{where}: domains.yaml: {name}: policies")
+        choose("expert", method.expert, domain.experts, f"{where}: domains.yaml: {name}: experts")

@@ -1,0 +1,228 @@
+"""The keys of methods.yaml and domains.yaml: what the paper says of its methods and of their domains."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from reference_impl.config.fields import (
+    Count,
+    Fraction,
+    GroupSize,
+    NotNegative,
+    Number,
+    OrRl,
+    Positive,
+    Roles,
+    Several,
+    Share,
+)
+from reference_impl.config.model import Declared
+from reference_impl.config.schedules import Schedule
+
+
+class PlainPhi(Declared):
+    """Without parameters."""
+
+    name: Literal["none", "p_one_minus_p", "importance", "entropy_norm"]
+    """Plain SFT (Eq. 1), CHORD-φ (Eq. 5), importance sampling (Eq. 4), entropy over its mean (B.2)."""
+
+
+class EntropyTop(Declared):
+    """1 on the tokens of highest entropy, else 0 (B.2)."""
+
+    name: Literal["entropy_top"]
+    share: Fraction = 0.05
+    """Of the expert's tokens."""
+
+
+class IsClip(Declared):
+    """The probability, clipped (B.2)."""
+
+    name: Literal["is_clip"]
+    threshold: Share = 0.4
+    """Of the probability; a token exactly at it is not clipped."""
+    variant: Literal["zero", "cap"] = "zero"
+    """Above the threshold: 0, or the threshold."""
+
+
+class Focal(Declared):
+    """(1 - p) to the power of γ (B.2)."""
+
+    name: Literal["focal"]
+    gamma: NotNegative = 2.0
+    """0 is plain SFT."""
+
+
+Phi = Annotated[
+    Annotated[PlainPhi | EntropyTop | IsClip | Focal, Field(discriminator="name")],
+    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+]
+"""A name, or {name, its parameters}."""
+
+
+class Budget(Declared):
+    """How long it trains: one of the two."""
+
+    steps: OrRl[Annotated[int, Field(ge=0)]] | None = None
+    """`rl`: the domain's RL steps; a number of the paper's steps; 0 trains nothing."""
+    epochs: Count | None = None
+    """Passes over the demonstrations."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("allowed: {steps: rl}, {steps: n} or {epochs: n}")
+        return self
+
+
+class Grid(Declared):
+    """One run per value, instead of one learning rate."""
+
+    learning_rate: Several[Positive]
+    """The paper's; a scale multiplies them."""
+
+
+class Select(Declared):
+    """It trains nothing and takes the checkpoint with the best validation score among a grid's."""
+
+    grid: str = Field(alias="from")
+    """The method whose runs are chosen among."""
+    epochs: Several[Count] | None = None
+    """Only checkpoints of these epochs; left out: all."""
+
+
+class Mixed(Declared):
+    """Demonstrations inside each group of K rollouts (LUFFY, SRFT); needs `expert: aligned`."""
+
+    demonstrations: Literal[1]
+    """In each group: a prompt has one."""
+    shaping: Positive | None
+    """γ of the shaped ratio x / (x + γ); null: the ratio itself."""
+
+
+class ResponseWeight(Declared):
+    """coefficient × exp(exponent × H), H the mean entropy of a response."""
+
+    coefficient: Positive
+    """The weight at H = 0."""
+    exponent: Number
+    """Below 0, certain responses weigh more; above 0, uncertain ones."""
+
+
+class Auxiliary(Declared):
+    """Further losses with weights of whole responses (SRFT)."""
+
+    demonstrations: ResponseWeight | None = None
+    """Of the demonstrations in mixed groups."""
+    rollouts: ResponseWeight | None = None
+    """Of the policy's own rollouts."""
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if self.demonstrations is None and self.rollouts is None:
+            raise ValueError("give demonstrations, rollouts or both")
+        return self
+
+
+class Method(Declared):
+    """An entry of methods.yaml, in the paper's units: steps are the paper's steps."""
+
+    name: SkipJsonSchema[str] = Field(exclude=True)
+    label: str
+    """How tables and figures name it."""
+    like: str | None = None
+    """Another entry: every key but label, like and paper is taken from there unless given here."""
+    paper: str
+    """The sentence of the paper that it comes from."""
+    role: Literal["method", "grid", "curve"] = "method"
+    """A row of the tables, runs that a `select` chooses among, or a curve of a figure, which is not evaluated."""
+    domains: Several[str] = ("math", "tool")
+    """Where it is trained."""
+    policy: str = "main"
+    """Which of the domain's policies it starts from: a role of domains.yaml."""
+    expert: str = "main"
+    """Which of the domain's demonstrations it learns from: a role of domains.yaml."""
+    init: str = "policy"
+    """`policy`, or a method whose best checkpoint of the same seed it starts from."""
+    budget: Budget | None = None
+    mu: Schedule | None = None
+    """μ of Eq. 3, the share of the expert's loss, as a schedule; its parameters are a value, or one for each domain."""
+    phi: Phi = PlainPhi(name="none")
+    """Token weights of the expert's loss (Eq. 6): a name, or {name, parameters}."""
+    group_size: GroupSize | None = None
+    """K, rollouts per prompt; left out: the domain's."""
+    sync_every: Count = 1
+    """Updates between two weight syncs to the sampler; 1 is strictly on-policy."""
+    mixed: Mixed | None = None
+    auxiliary: Auxiliary | None = None
+    normalise: bool = True
+    """Whether advantages are divided by the group's standard deviation."""
+    learning_rate: Positive | None = None
+    """The paper's; a scale multiplies it."""
+    grid: Grid | None = None
+    select: Select | None = None
+    keep: Literal["best", "epoch"] = "best"
+    """Which checkpoints a run keeps: its best on validation, or that of every epoch."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether runs of its own belong to this entry (neither a selection nor the untouched policy)."""
+        return self.select is None and (self.budget is None or self.budget.steps != 0)
+
+    @property
+    def builds_on(self) -> tuple[str, ...]:
+        """The methods whose checkpoints it starts from or chooses among."""
+        named = (self.init, self.select.grid if self.select else "policy")
+        return tuple(name for name in named if name != "policy")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.mixed and self.expert != "aligned":
+            raise ValueError("mixed groups need a demonstration of every prompt: expert: aligned")
+        if self.auxiliary and self.auxiliary.demonstrations and not self.mixed:
+            raise ValueError("auxiliary demonstrations are those of mixed groups: give `mixed`")
+        if self.trains:
+            missing = [key for key in ("budget", "mu") if getattr(self, key) is None]
+            if missing:
+                raise ValueError(f"a method that trains needs {' and '.join(missing)}")
+            if (self.learning_rate is None) == (self.grid is None):
+                raise ValueError("needs a learning_rate, or a grid of them, and not both")
+        return self
+
+
+class Expert(Declared):
+    """A set of demonstrations."""
+
+    source: str
+    """Who wrote them."""
+    rows: OrRl[Count]
+    """How many there are; `rl`: one to every RL prompt."""
+
+
+class Domain(Declared):
+    """An entry of domains.yaml: the paper's values for one domain, of which a scale may replace the sizes."""
+
+    name: SkipJsonSchema[str] = Field(exclude=True)
+    label: str
+    """How tables and figures name it."""
+    reward: Literal["math", "tool", "judge"]
+    """How a response is graded (A.2, B.4)."""
+    policies: Roles[str]
+    """Role → the paper's model."""
+    experts: Roles[Expert]
+    """Role → demonstrations."""
+    prompt_rows: Count
+    """Prompts for RL."""
+    sft_batch: Count
+    """Demonstrations of an update."""
+    rl_prompts: Count
+    """Prompts of an update."""
+    group_size: GroupSize
+    """K, rollouts per prompt."""
+    rl_steps: Count
+    """Updates of a run with the budget `rl`."""
+    max_response_tokens: Count
+    """Longest response of the policy, in tokens."""
+    validate_every: Count
+    """Updates between two validations."""
