@@ -12,7 +12,7 @@ from pipelines.plan.workflow import Workflow
 from pipelines.policy.models import Model
 from pipelines.sandbox.policies import SandboxPolicy
 from reference_impl.config import Domain, Method, Scale, Task
-from reference_impl.config.experiments import Experiments
+from reference_impl.config.experiments import AnyExperiment, Experiments
 
 FILES: dict[str, Any] = {
     "pipelines/config/methods.yaml": dict[str, Method],
@@ -20,6 +20,7 @@ FILES: dict[str, Any] = {
     "pipelines/config/scales/NAME.yaml": Scale,
     "evaluation/tasks/NAME.yaml": Task,
     "pipelines/config/experiments.yaml": Experiments,
+    "Entries of pipelines/config/experiments.yaml": dict[str, AnyExperiment],
     "pipelines/config/models.yaml": dict[str, Model],
     "pipelines/config/estimate.yaml": Assumptions,
     "pipelines/config/workflow.yaml": Workflow,
@@ -53,9 +54,11 @@ def document() -> str:
 def _section(file: str, kind: Any) -> str:
     schema = TypeAdapter(kind).json_schema()
     models: Mapping[str, Node] = schema.pop("$defs", {})
-    (root,) = [schema] if "properties" in schema else _models(schema, models)
-    rows = table(["key", "type", "default", "meaning"], _rows(root, models, ""))
-    return f"## {file}\n\n{'' if root is schema else 'Names → entries. '}{_text(root)}\n\n{rows}"
+    roots = [schema] if "properties" in schema else _models(schema, models)
+    parts = [f"## {file}\n"] if roots == [schema] else [f"## {file}\n\nNames → entries.\n"]
+    for root in roots:
+        parts += [_text(root) + "\n", table(["key", "type", "default", "meaning"], _rows(root, models, ""))]
+    return "\n".join(parts)
 
 
 def _rows(model: Node, models: Mapping[str, Node], path: str) -> Iterator[list[str]]:

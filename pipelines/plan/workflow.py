@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
+from reference_impl.config.fields import DataOptions, Several
 from reference_impl.config.model import Declared, parse
 
 SOURCE = "workflow.yaml or --config"
@@ -15,21 +16,8 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-def _one_of_each(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"{list(seeds)}: expected at least one seed, and none twice")
-    return seeds
-
-
-def _option(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float | tuple | dict):
-        raise ValueError(f"{value!r} is neither text, a number, a list nor a mapping")
-    return value
-
-
 Seed = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 LocalPath = Annotated[str, Field(min_length=1)]
-OptionName = Annotated[str, Field(pattern="^[a-z][a-z-]*$")]
 
 
 class Workflow(Declared):
@@ -37,7 +25,7 @@ class Workflow(Declared):
 
     scale: str
     """A file of `pipelines/config/scales`."""
-    seeds: Annotated[tuple[Seed, ...], AfterValidator(_one_of_each)] | None = None
+    seeds: Several[Seed] | None = None
     """Left out: the scale's own. `--config seeds='[0,1,2]'`."""
     data: dict[str, LocalPath] = Field(default_factory=dict)
     """Task → local file of its format (BFCL: a folder), instead of its own questions.
@@ -45,7 +33,7 @@ class Workflow(Declared):
     """
     policies: dict[str, LocalPath] = Field(default_factory=dict)
     """Model of `models.yaml` → a local folder with it, or another commit hash on the hub."""
-    data_options: dict[str, dict[OptionName, Annotated[Any, AfterValidator(_option)]]] = Field(default_factory=dict)
+    data_options: dict[str, DataOptions] = Field(default_factory=dict)
     """Domain → options of its data stage, beside the scale's or in their place.
     `--config data_options='{tool: {answers: folder}}'`.
     """

@@ -24,8 +24,6 @@ class Model(Declared):
     """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
     revision: str | None = Field(default=None, pattern=COMMIT_HASH)
     """Full commit hash; left out where none could be established: `--config policies='{name: HASH or FOLDER}'`."""
-    gated: bool = False
-    """Whether the hub asks for the licence to be accepted and for a token (`HF_TOKEN`)."""
     parameters: PositiveInt
     """All of them, biases and norms included; tied embeddings count once. They follow from the shape."""
     active: PositiveInt | None = None

@@ -3,19 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from reference_impl.config.fields import Name, Several, no_repetition
 from reference_impl.config.model import Declared, choose, parse, read_yaml
-
-
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"named twice: {', '.join(twice)}")
-    return names
-
-
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
 
 
 class Experiment(Declared):
@@ -27,8 +18,8 @@ class Experiment(Declared):
     title: str
     reading: str = ""
     """What the paper says it shows: its own words, or a close summary with the section."""
-    domains: Names
-    methods: Names
+    domains: Several[str]
+    methods: Several[str]
     """Rows, curves or answers, in the paper's order."""
 
     @field_validator("reading")
@@ -43,7 +34,7 @@ class Column(Declared):
     header: str
     """The paper's column, as in reports/published."""
     domain: str
-    benchmarks: Names
+    benchmarks: Several[str]
     """Benchmarks of the paper whose questions count, each with the same weight."""
     categories: tuple[str, ...] = ()
     """BFCL categories or MMLU-Pro subjects; left out: all."""
@@ -83,7 +74,7 @@ class TableEntry(Experiment):
     @field_validator("columns")
     @classmethod
     def _headers_differ(cls, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-        _unique(tuple(column.header for column in columns))
+        no_repetition(tuple(column.header for column in columns))
         return columns
 
     @model_validator(mode="after")
@@ -135,9 +126,9 @@ class Experiments(Declared):
     """All of experiments.yaml: `headline`, and an entry for each table, figure and page, in the report's order."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], AnyExperiment]
+    __pydantic_extra__: dict[Name, AnyExperiment]
 
-    headline: Names
+    headline: Several[str]
     """What the default target makes; `everything` makes all."""
 
     @property

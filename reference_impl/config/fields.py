@@ -27,14 +27,15 @@ Fraction = Annotated[float, Field(gt=0, le=1), _AS_WRITTEN]
 Share = Annotated[float, Field(ge=0, le=1), _AS_WRITTEN]
 
 
-def _no_repetition(values: tuple[T, ...]) -> tuple[T, ...]:
+def no_repetition(values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values. Raises ValueError where one of them stands twice."""
     repeated = [value for i, value in enumerate(values) if value in values[:i]]
     if repeated:
         raise ValueError(f"{repeated[0]!r} stands twice")
     return values
 
 
-Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_no_repetition)]
+Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(no_repetition)]
 """At least one value, none of them twice."""
 
 

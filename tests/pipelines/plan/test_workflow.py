@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.plan import documents, keys_table, load_plan
+from pipelines.ops import documents, keys_table
+from pipelines.plan import load_plan
 from reference_impl.config import load_declarations
 from tests.support.checkout import REPO, copy_project, snakemake
 from tests.support.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, planned_jobs
