@@ -98,7 +98,7 @@ def _header(plan: Plan, engine: RolloutEngine) -> Row:
 
 
 def _resume(partial: Path, header: Row, total: int) -> list[Row]:
-    """Rows of the whole chunks stored under the same header; the file is cut to them, or begun anew."""
+    """Rows of the complete chunks stored under the same header; the file is cut to them, or started over."""
     lines = partial.read_bytes().splitlines(keepends=True) if partial.is_file() else []
     first = json_line(header).encode()
     stored = lines[1:] if lines[:1] == [first] else []
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         evaluate(plans, engine, tokenizer, arguments.out)
     except (EngineDeadError, ValueError) as error:
-        # What was sampled is stored, and the next call goes on from there. A prompt may exceed the engine's context.
+        # What was sampled is stored, and the next call resumes from there. A prompt may exceed the engine's context.
         sys.exit(f"error: {error}")
 
 

@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         judge = judge_for([task], arguments.judge)
         graded = regrade(read_jsonl(arguments.file), task, arguments.data, judge)
         if judge is not None and judge.stopped is not None:
-            raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run goes on")
+            raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run resumes")
         summary = {"task": arguments.task, **summarise(graded)}
     except ValueError as error:
         sys.exit(f"error: {arguments.file}: {error}")

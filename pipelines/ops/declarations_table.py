@@ -107,7 +107,7 @@ def _others(method: Method) -> str:
     if method.group_size is not None:
         parts.append(f"K = {method.group_size}")
     if method.sync_every != 1:
-        parts.append(f"weights handed over every {method.sync_every} steps")
+        parts.append(f"weights synced every {method.sync_every} steps")
     if method.mixed:
         parts.append(f"mixed groups ({_text(method.mixed.given())})")
     if method.auxiliary:

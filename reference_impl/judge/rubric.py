@@ -159,9 +159,9 @@ def answer_to_judge(response: str, *, truncated: bool) -> str | None:
 
 @dataclass(frozen=True)
 class LocalJudge:
-    """A judge without a model: patterns and keywords, and verdicts turned over at random with a known rate.
+    """A judge without a model: patterns and keywords, and verdicts inverted at random with a known rate.
 
-    noise: probability, in [0, 1], that the verdict on an item is turned over. Which ones are is a function of
+    noise: probability, in [0, 1], that the verdict on an item is inverted. Which ones are is a function of
     (seed, question, response, item): the same call gives the same judgement, whatever was judged before.
     """
 

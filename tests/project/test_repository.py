@@ -177,7 +177,8 @@ def test_paths_and_modules_in_the_documents_exist() -> None:
         paths = re.findall(rf"(?<![\w/.<-])((?:{ROOTS})/[\w./-]*\w)", text)
         dotted = re.findall(rf"(?<![\w/.-])((?:{ROOTS})(?:\.[a-zA-Z]\w*)+)(?!/)", text)
         missing += [f"{path}: {name}" for name in paths if not list(REPO.glob(f"{name.replace('NAME', '*')}*"))]
-        missing += [f"{path}: {name}" for name in {*dotted} - SETTINGS if not names_something(name)]
+        if path.name != "keys.md":  # there a key below a key is written like a module
+            missing += [f"{path}: {name}" for name in {*dotted} - SETTINGS if not names_something(name)]
     assert not missing
 
 
