@@ -1,11 +1,12 @@
 """Checks of what the configuration files say of each other, which no model of one file can see."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 from pipelines.data.stages import STAGES, load_stage
-from reference_impl.config import Declarations, RunConfig, Scale, choose, load_task, resolve_run, task_names
+from reference_impl.config import Declarations, RunConfig, Scale, load_task, resolve_run, task_names
 from reference_impl.config.experiments import TableEntry
+from reference_impl.config.model import refuse, unknown
 
 
 @cache
@@ -16,24 +17,45 @@ def benchmarks() -> list[str]:
 
 
 def check_scale(declarations: Declarations, scale: Scale) -> None:
-    """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve."""
-    for name, sizes in scale.domains.items():
-        source = f"scale {scale.name}: {name}"
-        domain = declarations.domains[choose("domain", name, declarations.domains, "domains.yaml")]
-        choose("data", sizes.data, ["sandbox", *STAGES], f"{source}: pipelines/data")
-        if sizes.data in STAGES and load_stage(sizes.data).domain != name:
-            raise ValueError(f"{source}: data {sizes.data} is for the domain {load_stage(sizes.data).domain}")
-        if sizes.data_options and sizes.data not in STAGES:
-            raise ValueError(f"{source}: data {sizes.data} has no options")
-        for role in sizes.policies:
-            choose("policy", role, domain.policies, f"{source}: domains.yaml: policies")
-        for role in domain.policies:
-            choose("policy", role, sizes.policies, source)
-        judged = [task for task in sizes.tasks if load_task(task).kind == "judge"]
-        if (judged or domain.reward == "judge") and not sizes.judge:
-            raise ValueError(f"{source}: its reward or {', '.join(judged) or 'a task'} needs a judge: give `judge`")
-    _check_tasks(scale)
+    """Every name in a scale must exist, every role of a policy must be filled, and every run must resolve.
+
+    Raises ValueError with one line for every mistake; runs are resolved where there is none.
+    """
+    problems = [f"{name}: {text}" for name in scale.domains for text in _domain_problems(declarations, scale, name)]
+    refuse(f"scale {scale.name}: {problem}" for problem in [*problems, *_task_problems(scale)])
     resolved_runs(declarations, scale)
+
+
+def _domain_problems(declarations: Declarations, scale: Scale, name: str) -> Iterator[str]:
+    """What is wrong with a domain of a scale."""
+    sizes = scale.domains[name]
+    if name not in declarations.domains:
+        yield from unknown("domain", name, declarations.domains, "domains.yaml")
+        return
+    domain = declarations.domains[name]
+    yield from unknown("data", sizes.data, ["sandbox", *STAGES], "pipelines/data")
+    if sizes.data in STAGES and load_stage(sizes.data).domain != name:
+        yield f"data {sizes.data} is for the domain {load_stage(sizes.data).domain}"
+    if sizes.data_options and sizes.data == "sandbox":
+        yield f"data {sizes.data} has no options"
+    for role in sizes.policies:
+        yield from unknown("policy", role, domain.policies, "domains.yaml: policies")
+    for role in domain.policies:
+        yield from unknown("policy", role, sizes.policies, "policies")
+    for task in sizes.tasks:
+        yield from unknown("task", task, task_names(), "evaluation/tasks")
+    judged = [task for task in sizes.tasks if task in task_names() and load_task(task).kind == "judge"]
+    if (judged or domain.reward == "judge") and not sizes.judge:
+        yield f"its reward or {', '.join(judged) or 'a task'} needs a judge: give `judge`"
+
+
+def _task_problems(scale: Scale) -> Iterator[str]:
+    """Tasks of more than one origin: the sandbox writes a whole folder of benchmarks."""
+    tasks = [task for domain in scale.domains.values() for task in domain.tasks if task in task_names()]
+    made = [task for task in tasks if load_task(task).data.source == "generated"]
+    if made and len(made) != len(tasks):
+        fetched = ", ".join(task for task in tasks if task not in made)
+        yield f"tasks of the sandbox ({', '.join(made)}) and others ({fetched}): take one"
 
 
 def resolved_runs(declarations: Declarations, scale: Scale) -> list[RunConfig]:
@@ -63,17 +85,6 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
     return found
 
 
-def _check_tasks(scale: Scale) -> None:
-    """Tasks of one origin, since the sandbox writes a whole folder of benchmarks."""
-    tasks = [task for domain in scale.domains.values() for task in domain.tasks]
-    made = [task for task in tasks if load_task(task).data.source == "generated"]
-    if made and len(made) != len(tasks):
-        fetched = ", ".join(task for task in tasks if task not in made)
-        raise ValueError(
-            f"scale {scale.name}: tasks of the sandbox ({', '.join(made)}) and others ({fetched}): take one"
-        )
-
-
 def check_experiments(declarations: Declarations, source: str) -> None:
     """Every name in experiments.yaml must exist, and every method be there as the kind of experiment needs it.
 
@@ -81,9 +92,9 @@ def check_experiments(declarations: Declarations, source: str) -> None:
     """
     names = declarations.experiments
     problems = [f"{name}: {text}" for name in names for text in _problems(declarations, name)]
-    problems += [f"headline: {text}" for name in declarations.headline for text in _unknown("experiment", name, names)]
-    if problems:
-        raise ValueError("\n".join(f"{source}: {problem}" for problem in problems))
+    headline = declarations.headline
+    problems += [f"headline: {text}" for name in headline for text in unknown("experiment", name, names, source)]
+    refuse(f"{source}: {problem}" for problem in problems)
 
 
 def _problems(declarations: Declarations, experiment: str) -> Iterator[str]:
@@ -92,26 +103,18 @@ def _problems(declarations: Declarations, experiment: str) -> Iterator[str]:
     if experiment in declarations.methods:
         yield f"{experiment} is a method's name too: each is a target of its own"
     for domain in entry.domains:
-        yield from _unknown("domain", domain, domains, "domains.yaml")
+        yield from unknown("domain", domain, domains, "domains.yaml")
     for column in entry.columns if isinstance(entry, TableEntry) else ():
         for benchmark in column.benchmarks:
-            yield from _unknown("benchmark", benchmark, benchmarks(), f"column {column.header}: evaluation/tasks")
+            yield from unknown("benchmark", benchmark, benchmarks(), f"column {column.header}: evaluation/tasks")
     for name in entry.methods:
-        yield from _unknown("method", name, declarations.methods, "methods.yaml")
+        yield from unknown("method", name, declarations.methods, "methods.yaml")
         if name not in declarations.methods:
             continue
         method = declarations.methods[name]
         for domain in (domain for domain in entry.domains if domain in domains):
-            yield from _unknown("domain", domain, declarations.method_domains(name), name)
+            yield from unknown("domain", domain, declarations.method_domains(name), name)
         if entry.kind != "figure" and method.role != "method":
             yield f"{name} has role {method.role}: only role method is evaluated"
         if entry.kind == "figure" and not method.trains:
             yield f"{name} trains nothing, so it has no curve"
-
-
-def _unknown(what: str, value: str, allowed: Iterable[str], source: str = "experiments.yaml") -> Iterator[str]:
-    """What `choose` says of a name that is none of the allowed ones."""
-    try:
-        choose(what, value, allowed, source)
-    except ValueError as error:
-        yield str(error)

@@ -1,7 +1,7 @@
 """The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from reference_impl.config.experiments import Experiment, read_experiments
 from reference_impl.config.fields import Name
 from reference_impl.config.methods import Domain, Method
-from reference_impl.config.model import Declared, choose, parse, read_yaml
+from reference_impl.config.model import Declared, choose, parse, read_yaml, refuse, unknown
 from reference_impl.config.scales import Scale
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"
@@ -68,8 +68,11 @@ def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
     )
     report = read_experiments(root / "experiments.yaml")
     decl = Declarations(parsed_methods, parsed_domains, report.entries, report.headline)
-    for method in parsed_methods.values():
-        _check_references(decl, method, f"{source}: {method.name}")
+    refuse(
+        f"{source}: {method.name}: {problem}"
+        for method in parsed_methods.values()
+        for problem in _wrong_references(decl, method, source)
+    )
     return decl
 
 
@@ -128,16 +131,19 @@ def _parents(methods: Entries, name: str, source: str) -> list[str]:
     return chain[1:]
 
 
-def _check_references(decl: Declarations, method: Method, where: str) -> None:
-    """Every method, domain, policy and expert that an entry names must exist, and fit together."""
+def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterator[str]:
+    """What is wrong with the methods, domains, policies and experts that an entry names: they must exist, and fit."""
     for reference in method.builds_on:
-        choose("method", reference, ["policy", *decl.methods], where)
-        if decl.methods[reference].policy != method.policy:
-            raise ValueError(
-                f"{where}: policy {method.policy!r}, but it builds on {reference} of policy "
+        if reference not in decl.methods:
+            yield from unknown("method", reference, ["policy", *decl.methods], source)
+        elif decl.methods[reference].policy != method.policy:
+            yield (
+                f"policy {method.policy!r}, but it builds on {reference} of policy "
                 f"{decl.methods[reference].policy!r}: both must be the same"
             )
-    for name in decl.method_domains(method.name):
-        domain = decl.domains[choose("domain", name, decl.domains, where)]
-        choose("policy", method.policy, domain.policies, f"{where}: domains.yaml: {name}: policies")
-        choose("expert", method.expert, domain.experts, f"{where}: domains.yaml: {name}: experts")
+    for name in method.domains:
+        yield from unknown("domain", name, decl.domains, source)
+        if name in decl.domains:
+            domain, where = decl.domains[name], f"domains.yaml: {name}"
+            yield from unknown("policy", method.policy, domain.policies, f"{where}: policies")
+            yield from unknown("expert", method.expert, domain.experts, f"{where}: experts")

@@ -35,7 +35,13 @@ def no_repetition(values: tuple[T, ...]) -> tuple[T, ...]:
     return values
 
 
-Several = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(no_repetition)]
+def _at_least_one(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("at least one must be given")
+    return values
+
+
+Several = Annotated[tuple[T, ...], AfterValidator(_at_least_one), AfterValidator(no_repetition)]
 """At least one value, none of them twice."""
 
 

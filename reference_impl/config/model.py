@@ -24,11 +24,23 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def unknown(what: str, value: str, allowed: Iterable[str], source: str) -> list[str]:
+    """Nothing for a value that is allowed; else one sentence, with the allowed ones and the nearest."""
+    names = list(allowed)
+    if value in names:
+        return []
+    return [f"unknown {what} {value!r}{hint(str(value), names)} ({source} has: {', '.join(names)})"]
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise ValueError with one line for every problem, if there is any."""
+    if lines := list(problems):
+        raise ValueError("\n".join(lines))
+
+
 def choose(what: str, value: str, allowed: Iterable[str], source: str) -> str:
     """``value`` if it is allowed; else a ValueError with the allowed ones and the nearest."""
-    names = list(allowed)
-    if value not in names:
-        raise ValueError(f"unknown {what} {value!r}{hint(str(value), names)} ({source} has: {', '.join(names)})")
+    refuse(unknown(what, value, allowed, source))
     return value
 
 

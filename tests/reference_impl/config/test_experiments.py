@@ -26,18 +26,18 @@ MISTAKES: list[tuple[list[str | int], Any, list[str]]] = [
     (["table1", "methds"], [], ["table1.", "unknown key", "did you mean 'methods'?"]),
     (["table1", "papr"], "Table 1", ["unknown key", "did you mean 'paper'?"]),
     (["table1", "kind"], "tabel", ["table1: ", "'tabel'", "did you mean 'table'?"]),
-    (["table1", "domains"], ["math", "math"], ["named twice: math"]),
+    (["table1", "domains"], ["math", "math"], ["'math' stands twice"]),
     (["table1", "domains"], ["math"], ["table1", "unknown domain 'tool'", "column BFCL Live"]),
     (["table1", "columns", 0, "benchmark"], ["AMC"], ["columns.0", "unknown key", "did you mean 'benchmarks'?"]),
     (["table1", "columns", 0, "value"], "token", ["'token'", "did you mean 'tokens'?"]),
-    (["table1", "columns", 0, "header"], "AIME24", ["columns", "named twice: AIME24"]),
+    (["table1", "columns", 0, "header"], "AIME24", ["columns", "'AIME24' stands twice"]),
     (["table2", "expert_row"], "yes", ["expert_row", "'yes'"]),
     (["figure9", "draw"], "traning_curve", ["figure9", "did you mean 'training_curve'?"]),
     (["figure9", "metrc"], "entropy", ["unknown key", "did you mean 'metric'?"]),
     (["figure4", "metric"], "entropy", ["unknown key"]),
     (["Table1"], {"kind": "page"}, ["'Table1'", "^[a-z]"]),
     (["headlin"], ["table1"], ["headlin"]),
-    (["headline"], [], ["headline", "at least 1"]),
+    (["headline"], [], ["headline", "at least one"]),
 ]
 
 

@@ -35,7 +35,7 @@ METHODS: list[tuple[str, Any, str]] = [
     ("grpo.learning_rate", GONE, "grpo: needs a learning_rate, or a grid of them, and not both"),
     ("sft.learning_rate", 1e-6, "sft: needs a learning_rate, or a grid of them, and not both"),
     ("sft.grid.learning_rate", [1e-6, 1e-6], "sft: grid.learning_rate: 1e-06 stands twice"),
-    ("sft.grid.learning_rate", [], "sft: grid.learning_rate: Tuple should have at least 1 item"),
+    ("sft.grid.learning_rate", [], "sft: grid.learning_rate: at least one must be given"),
     ("sft.grid.learning_rate", [1e-6, 0], "sft: grid.learning_rate.1: Input should be greater than 0, found 0"),
     ("sft.grid.gamma", [1], "sft: grid.gamma: unknown key (allowed: learning_rate)"),
     ("grpo.budget", {"steps": "rl", "epochs": 3}, "grpo: budget: allowed: {steps: rl}, {steps: n} or {epochs: n}"),
@@ -48,7 +48,7 @@ METHODS: list[tuple[str, Any, str]] = [
     ("grpo.sync_every", 0, "grpo: sync_every: Input should be greater than or equal to 1, found 0"),
     ("grpo.group_size", 1, "grpo: group_size: Input should be greater than or equal to 2, found 1"),
     ("grpo.normalise", "no", "grpo: normalise: Input should be a valid boolean, found 'no'"),
-    ("grpo.domains", [], "grpo: domains: Tuple should have at least 1 item"),
+    ("grpo.domains", [], "grpo: domains: at least one must be given"),
     ("grpo.domains", ["maths"], "unknown domain 'maths'; did you mean 'math'?"),
     # mu and phi
     ("grpo.mu", {"value": 0.0}, "grpo: mu: missing key 'schedule'"),
