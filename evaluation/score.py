@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from reference_impl.files import read_jsonl, whole_file
+from reference_impl.files import iterate_jsonl, whole_file
 
 COLUMNS = {
     "domain": "string",
@@ -37,17 +37,19 @@ def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFr
     files = sorted(samples.glob("*.jsonl"))
     if not files:
         raise ValueError(f"{samples} has no <task>.jsonl; python -m evaluation.generate writes them")
-    rows = []
+    # Column by column, a row's texts dropped at once: a million samples fit a laptop's memory.
+    columns: dict[str, list[Any]] = {column: [] for column in COLUMNS}
     for path in files:
-        for row in read_jsonl(path):
+        for row in iterate_jsonl(path):
             # Only judges give scores between 0 and 1, or none where they failed.
             score = row.get("score", float(row["correct"])) if "correct" in row else None
             record = {"domain": domain, "method": method, "seed": seed, **row, "score": score}
             missing = [column for column in COLUMNS if column not in record]
             if missing:
                 raise ValueError(f"{path}: a row lacks {', '.join(missing)}")
-            rows.append({column: _storable(record[column]) for column in COLUMNS})
-    return pd.DataFrame.from_records(rows, columns=list(COLUMNS)).astype(COLUMNS)
+            for column, values in columns.items():
+                values.append(_storable(record[column]))
+    return pd.DataFrame({column: pd.Series(values, dtype=COLUMNS[column]) for column, values in columns.items()})
 
 
 def _storable(value: Any) -> Any:

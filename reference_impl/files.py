@@ -12,14 +12,18 @@ from typing import Any
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All objects of a JSON-lines file, with or without a byte order mark.
+    """All objects of a JSON-lines file; errors as of `iterate_jsonl`."""
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file, with or without a byte order mark, one at a time.
 
     Raises ValueError naming the file and the line that is no object, no JSON, no UTF-8, nested beyond the parser's
     stack, or holds a number too long to be read.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    rows = []
     with path.open("rb") as lines:  # bytes end lines at \n only: model text may hold other line separators
         for number, line in enumerate(lines, 1):
             text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
@@ -33,8 +37,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
-            rows.append(row)
-    return rows
+            yield row
 
 
 def json_text(record: Mapping[str, Any], indent: int | None = None) -> str:
