@@ -215,7 +215,7 @@ def test_a_tree_gives_paths() -> None:
 
 def test_readme_says_where_phi_meets_the_loss() -> None:
     function, file = re.findall(
-        r"`sft_loss\(…, weights_BT=phi_BT\)`, in `(\w+)` of\s+\[([\w/.]+)\]", (REPO / "README.md").read_text("utf-8")
+        r"`sft_loss\(…, weights_BT=phi_BT, …\)`, in `(\w+)` of\s+\[([\w/.]+)\]", (REPO / "README.md").read_text("utf-8")
     )[0]
     body = next(
         node
