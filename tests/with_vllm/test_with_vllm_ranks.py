@@ -63,9 +63,10 @@ def folder(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_with_an_engine_each_train_as_one(policy: Path, folder: Path, placement: str) -> None:
     strategy = {"kind": "deepspeed", "zero_stage": 3, "processes": 2}
     options = {"placement": placement}
+    launcher = {"train": "torchrun --standalone --nproc-per-node {processes} -m --"}
     together = {"name": placement, "engine": "vllm", "engine_options": options, "strategy": strategy}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    train(torchrun, command(folder, policy, together))
+    train(torchrun, command(folder, policy, together | {"launcher": launcher}))
     expected, found = (read_jsonl(folder / name / "metrics.jsonl") for name in ("alone", placement))
     assert len(expected) == len(found) == 3
     for one, two in zip(expected, found, strict=True):
