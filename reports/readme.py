@@ -22,6 +22,7 @@ from reference_impl.files import file_hash, whole_file, write_json, write_text
 from reports.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, decide, to_csv
 from reports.inputs import ROOT, Results, add_common, open_results, run_command
 from reports.site import EVERYTHING, HEADLINE, shown
+from reports.table_formats import pipe
 
 START, END = "<!-- results: written by `make readme`, not by hand -->", "<!-- end of results -->"
 RESULTS, PICTURE = Path("docs/results"), Path("docs/pictures/figure9.png")
@@ -64,10 +65,6 @@ def _rows(path: Path) -> list[list[str]]:
         return list(csv.reader(lines))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def short_table(path: Path) -> list[str]:
     """table1.csv (reports.tables) → lines of a pipe table: ours, its interval, the paper's value after a stroke."""
     header, *rows = _rows(path)
@@ -82,9 +79,9 @@ def short_table(path: Path) -> list[str]:
 
     names = [f"`{header[starts[column]]}` / {column}" for column in COLUMNS]
     return [
-        _line(["", *names]),
-        _line(["---"] * (1 + len(names))),
-        *(_line([row[header.index("label")], *(cell(row, column) for column in COLUMNS)]) for row in rows),
+        pipe(["", *names]),
+        pipe(["---"] * (1 + len(names))),
+        *(pipe([row[header.index("label")], *(cell(row, column) for column in COLUMNS)]) for row in rows),
     ]
 
 
@@ -122,7 +119,7 @@ def block(root: Path = ROOT) -> str:
     found = verdicts(root / RESULTS / "claims.csv")
     source = json.loads((root / RESULTS / "source.json").read_text("utf-8"))
     said = sentences()
-    quoted = [_line([f"{said[name][0]} ({said[name][1]})", found[name]]) for name in MAIN if name in found]
+    quoted = [pipe([f"{said[name][0]} ({said[name][1]})", found[name]]) for name in MAIN if name in found]
     lines = [
         START,
         made_by(source),
@@ -133,8 +130,8 @@ def block(root: Path = ROOT) -> str:
         "",
         f"{counted(found)} ([all of them](docs/results/README.md)); of its main argument:",
         "",
-        _line(["the paper", "here"]),
-        _line(["---", "---"]),
+        pipe(["the paper", "here"]),
+        pipe(["---", "---"]),
         *quoted,
         END,
     ]
@@ -167,12 +164,12 @@ def listing(root: Path = ROOT) -> str:
             "",
             f"## {verdict.capitalize()}: {len(chosen)}",
             "",
-            _line(["the paper", "difference [95 % interval]"]),
+            pipe(["the paper", "difference [95 % interval]"]),
         ]
-        lines.append(_line(["---", "---"]))
+        lines.append(pipe(["---", "---"]))
         for name in chosen:
             parts = [measured(row) for row in rows if row[at["claim"]] == name]
-            lines.append(_line([f"{said[name][0]} ({said[name][1]})", "<br>".join(parts)]))
+            lines.append(pipe([f"{said[name][0]} ({said[name][1]})", "<br>".join(parts)]))
     return "\n".join(lines) + "\n"
 
 

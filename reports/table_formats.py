@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from evaluation.statistics import Estimate
 from reports.table_model import Cell, Table
@@ -74,14 +74,15 @@ def to_markdown(table: Table) -> str:
     header = ["Method"]
     for column, name in zip(table.columns, table.column_names, strict=True):
         header += [name, f"{column.header}, paper"]
-    lines = [f"**{caption(table)}**", "", _pipe(header), _pipe(["---"] + ["---:"] * (len(header) - 1))]
+    lines = [f"**{caption(table)}**", "", pipe(header), pipe(["---"] + ["---:"] * (len(header) - 1))]
     for label, cells in zip(table.labels, table.cells, strict=True):
-        lines.append(_pipe([label, *(text for cell in cells for text in (ours(cell), paper(cell)))]))
+        lines.append(pipe([label, *(text for cell in cells for text in (ours(cell), paper(cell)))]))
     lines += ["", *table.notes]
     return "\n".join(lines) + "\n"
 
 
-def _pipe(cells: list[str]) -> str:
+def pipe(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -86,14 +86,23 @@ def _lines(path: Path) -> Iterator[Record]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    yield _record(number, json.loads(line.decode("utf-8-sig")))
+                    yield _record(number, _loads(line.decode("utf-8-sig")))
                 except (ValueError, RecursionError) as error:
                     yield Record(number, None, f"not JSON: {error}")
 
 
+def _loads(text: str) -> Any:
+    """JSON, which has no NaN and no infinities. Raises ValueError for text that is none."""
+
+    def refused(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    return json.loads(text, parse_constant=refused)
+
+
 def _array(path: Path) -> Iterator[Record]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = _loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(rows, list):

@@ -3,26 +3,25 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from pipelines.policy.models import Model
 from reference_impl.config import CONFIG_DIR, StrategyChoice, choose
+from reference_impl.config.fields import Count, Fraction, NotNegative, Positive
 from reference_impl.config.model import Declared, parse, read_yaml
 
 GB = 1e9
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class MeanTokens(Declared):
     """Mean lengths in one domain, in tokens; a scale's limit cuts them."""
 
-    prompt: PositiveFloat
+    prompt: Positive
     """Of a prompt, its chat template included."""
-    rollout: PositiveFloat
+    rollout: Positive
     """Of a sampled response."""
-    expert: PositiveFloat
+    expert: Positive
     """Of a demonstration."""
 
 
@@ -31,29 +30,29 @@ class Assumptions(Declared):
 
     gpu: str
     """Its name, for the reader."""
-    memory_gb: PositiveFloat
+    memory_gb: Positive
     """Per GPU, 10^9 bytes."""
-    peak_tflops: PositiveFloat
+    peak_tflops: Positive
     """In bf16, dense."""
-    update_utilisation: Share
+    update_utilisation: Fraction
     """Share of the peak that forward and backward reach."""
-    bandwidth_tb_s: PositiveFloat
+    bandwidth_tb_s: Positive
     """Of the GPU's memory, 10^12 bytes a second."""
-    bandwidth_utilisation: Share
+    bandwidth_utilisation: Fraction
     """Share of it that sampling reaches."""
-    pass_min_s: NonNegativeFloat
+    pass_min_s: NotNegative
     """Seconds in which every running sequence gets one token, of however small a model."""
     longest_to_mean: float = Field(ge=1)
     """Length of a batch's longest response, in means."""
-    step_overhead_s: NonNegativeFloat
+    step_overhead_s: NotNegative
     """Seconds of a step for weight sync, waking the engine and putting it to sleep, and grading."""
-    start_s: NonNegativeFloat
+    start_s: NotNegative
     """Seconds of a job for loading weights, starting engine and processes."""
-    reserved_gb: NonNegativeFloat
+    reserved_gb: NotNegative
     """Per GPU for the CUDA context, NCCL's buffers and fragmentation."""
-    logits_at_once: PositiveInt
+    logits_at_once: Count
     """Positions × vocabulary whose logits exist at once."""
-    text_bytes: PositiveFloat
+    text_bytes: Positive
     """Bytes per token of stored samples."""
     tokens: dict[str, MeanTokens]
     """Mean lengths by domain."""

@@ -78,7 +78,8 @@ def _rows(model: Node, models: Mapping[str, Node], path: str) -> Iterator[list[s
 def _models(node: Node, models: Mapping[str, Node]) -> list[Node]:
     """The models that a key's value may be."""
     inside = {key: value for key, value in node.items() if key != "discriminator"}
-    return [models[name] for name in re.findall(r"'\$ref': '#/\$defs/(\w+)'", str(inside))]
+    names = re.findall(r"'\$ref': '#/\$defs/(\w+)'", str(inside))
+    return [models[name] for name in dict.fromkeys(names)]  # an inner discriminator names them again
 
 
 def _type(node: Node) -> str:
@@ -103,7 +104,7 @@ def _default(key: str, node: Node, model: Node) -> str:
     if key in model.get("required", ()):
         return "must be given"
     value = node.get("default")
-    if value is None or isinstance(value, dict):
+    if value in (None, "") or isinstance(value, dict):
         return ""
     return f"`{', '.join(map(_yaml, value)) if isinstance(value, list) else _yaml(value)}`"
 

@@ -1,5 +1,6 @@
 """Check all configuration, and make the plan of one call of the workflow."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,7 +52,7 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     """
     workflow = parse_workflow(config)
     declarations = load_declarations(root)
-    check_experiments(declarations, str(root / "experiments.yaml"))
+    check_experiments(declarations, os.path.relpath(root / "experiments.yaml"))
     scale = load_scale(workflow.scale, root)
     scale = _with_data_options(scale, workflow.data_options)
     check_scale(declarations, scale)

@@ -79,6 +79,7 @@ def _check(model: Model, folder: Path, source: str) -> None:
         ("num_attention_heads", model.heads),
         ("num_key_value_heads", model.kv_heads),
         ("vocab_size", model.vocabulary),
+        ("max_position_embeddings", model.context),
     ):
         if config.get(key) != expected:
             raise ValueError(f"{source}: {key} is {config.get(key)!r}, but {model.name} has {expected} (models.yaml)")

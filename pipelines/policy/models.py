@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config import CONFIG_DIR
+from reference_impl.config.fields import Count
 from reference_impl.config.model import Declared, parse, read_yaml
 
 COMMIT_HASH = "^[0-9a-f]{40}$"
@@ -24,27 +25,27 @@ class Model(Declared):
     """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
     revision: str | None = Field(default=None, pattern=COMMIT_HASH)
     """Full commit hash; left out where none could be established: `--config policies='{name: HASH or FOLDER}'`."""
-    parameters: PositiveInt
+    parameters: Count
     """All of them, biases and norms included; tied embeddings count once. They follow from the shape."""
-    active: PositiveInt | None = None
+    active: Count | None = None
     """Parameters that a token passes through, in a mixture of experts; left out: all."""
-    hidden_size: PositiveInt
+    hidden_size: Count
     """Units of a layer."""
-    intermediate_size: PositiveInt
+    intermediate_size: Count
     """Units of the gated MLP, or of one expert."""
-    layers: PositiveInt
+    layers: Count
     """Transformer blocks."""
-    heads: PositiveInt
+    heads: Count
     """Attention heads."""
-    kv_heads: PositiveInt
+    kv_heads: Count
     """Heads of keys and values (grouped-query attention)."""
-    head_dim: PositiveInt
+    head_dim: Count
     """Units of one attention head."""
-    experts: PositiveInt = 1
+    experts: Count = 1
     """Experts of a layer."""
-    vocabulary: PositiveInt
+    vocabulary: Count
     """Rows of the embedding."""
-    context: PositiveInt
+    context: Count
     """Tokens of prompt and response together (`max_position_embeddings`)."""
 
     @property

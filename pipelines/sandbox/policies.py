@@ -7,11 +7,12 @@ import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from reference_impl.config import choose
+from reference_impl.config.fields import Count, Positive
 from reference_impl.config.model import Declared, parse, read_yaml
 
 POLICIES_FILE = Path(__file__).with_name("policies.yaml")
@@ -27,28 +28,28 @@ class Phase(Declared):
     """Part of the seed of its examples, so unique within a policy."""
     data: Literal["skill", "base", "instruct"]
     """Text of its world: skill (mostly terse), base (many styles), instruct (the established style)."""
-    steps: PositiveInt
+    steps: Count
     """Optimizer steps."""
-    batch_size: PositiveInt
+    batch_size: Count
     """Examples of a step."""
-    learning_rate: PositiveFloat
+    learning_rate: Positive
     """At its highest."""
 
 
 class Shape(Declared):
     """The size of a policy's network."""
 
-    hidden_size: PositiveInt
+    hidden_size: Count
     """Units of a layer."""
-    layers: PositiveInt
+    layers: Count
     """Transformer blocks."""
-    heads: PositiveInt
+    heads: Count
     """Attention heads, each with keys and values of its own."""
-    intermediate_size: PositiveInt
+    intermediate_size: Count
     """Units of the gated MLP, or of one expert."""
-    experts: PositiveInt = 1
+    experts: Count = 1
     """Experts of a layer; more than one in architecture phimoe only."""
-    experts_per_token: PositiveInt = 1
+    experts_per_token: Count = 1
     """Experts that a token passes through."""
 
 
@@ -62,7 +63,7 @@ class SandboxPolicy(Declared):
     """Whose text it learns."""
     architecture: Literal["qwen2", "phimoe"] = "qwen2"
     """As the paper's policies: Qwen2 is dense, PhiMoE a mixture of experts."""
-    vocab_size: PositiveInt
+    vocab_size: Count
     """Tokens of the tokenizer, trained on the same text."""
     model: Shape
     """The size of its network."""
@@ -79,10 +80,6 @@ class SandboxPolicy(Declared):
         if shape.experts_per_token > shape.experts:
             raise ValueError(f"model.experts_per_token {shape.experts_per_token}: there are {shape.experts} experts")
         return self
-
-    def declared(self) -> dict[str, Any]:
-        """The entry as it stands in the file: what its hash is of."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 @cache
@@ -105,7 +102,5 @@ def load_world(name: str) -> ModuleType:
 def config_hash(name: str) -> str:
     """Hash of all that decides the policy's weights: its entry and the version of its world."""
     policy = load_policy(name)
-    payload = json.dumps(
-        {"policy": policy.declared(), "world_version": load_world(policy.world).VERSION}, sort_keys=True
-    )
+    payload = json.dumps({"policy": policy.given(), "world_version": load_world(policy.world).VERSION}, sort_keys=True)
     return hashlib.sha256(payload.encode()).hexdigest()

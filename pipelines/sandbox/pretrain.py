@@ -182,7 +182,7 @@ def pretrain(name: str, out: Path) -> None:
     save(model.half(), tokenizer, out)
     manifest = {
         "policy": name,
-        "config": policy.declared(),
+        "config": policy.given(),
         "config_hash": config_hash(name),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "final_loss": losses,

@@ -1,7 +1,7 @@
 """The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,11 +61,9 @@ class Declarations:
 def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
     """Read and check the three declaration files under ``root``. Raises ValueError with every mistake of a file."""
     source, domains = _entries(root / "domains.yaml")
-    parsed_domains = _parse_entries(Domain, domains, source, dict.fromkeys(domains, ()))
+    parsed_domains = _parse_entries(Domain, domains, source)
     source, methods = _entries(root / "methods.yaml")
-    parsed_methods = _parse_entries(
-        Method, methods, source, {name: _parents(methods, name, source) for name in methods}
-    )
+    parsed_methods = _parse_entries(Method, methods, source)
     report = read_experiments(root / "experiments.yaml")
     decl = Declarations(parsed_methods, parsed_domains, report.entries, report.headline)
     refuse(
@@ -88,47 +86,53 @@ def _entries(path: Path) -> tuple[str, Entries]:
     """The file's name for messages, and its entries by name."""
     source = os.path.relpath(path)
     entries = parse(dict[Name, dict[str, Any]], read_yaml(path), source)
-    for name in (name for name, entry in entries.items() if "name" in entry):
-        raise ValueError(f"{source}: {name}: name: unknown key: an entry is called by what it stands under")
+    named = (name for name, entry in entries.items() if "name" in entry)
+    refuse(f"{source}: {name}: name: unknown key: an entry is called by what it stands under" for name in named)
     return source, entries
 
 
-def _parse_entries(
-    kind: type[Model], entries: Entries, source: str, parents: Mapping[str, Sequence[str]]
-) -> dict[str, Model]:
-    """Every entry as a model, keys of its parents (nearest first) filled in.
+def _parse_entries(kind: type[Model], entries: Entries, source: str) -> dict[str, Model]:
+    """Every entry as a model, keys of its parents filled in.
 
     A mistake is reported where it stands, and not at the entries that inherit it.
     """
-    parsed, mistakes = {}, {}
+    mistakes = {name: _wrong_like(entries, name, source) for name in entries}
+    parsed: dict[str, Model] = {}
     for name, values in entries.items():
-        for parent in parents[name]:
+        parents = _parents(entries, name)
+        if any(mistakes[one] and "like" in entries[one] for one in (name, *parents)):
+            continue  # without all that it inherits, what it lacks says nothing
+        for parent in parents:
             values = {key: value for key, value in entries[parent].items() if key not in NOT_INHERITED} | values
         try:
             parsed[name] = parse(kind, {**values, "name": name}, f"{source}: {name}")
         except ValueError as error:
             mistakes[name] = [line.removeprefix(f"{source}: {name}: ") for line in str(error).splitlines()]
-    lines = [
+    refuse(
         f"{source}: {name}: {line}"
         for name, found in mistakes.items()
         for line in found
-        if not any(line in mistakes.get(parent, ()) for parent in parents[name])
-    ]
-    if lines:
-        raise ValueError("\n".join(lines))
+        if not any(line in mistakes[parent] for parent in _parents(entries, name))
+    )
     return parsed
 
 
-def _parents(methods: Entries, name: str, source: str) -> list[str]:
-    """The entry that a method is ``like``, the one that that is like, and so on. Raises ValueError for a circle."""
+def _parents(entries: Entries, name: str) -> list[str]:
+    """The entry that one is ``like``, the one that that is like, and so on, as far as they exist and none twice."""
     chain = [name]
-    while "like" in methods[chain[-1]]:
-        parent = choose("method", str(methods[chain[-1]]["like"]), methods, f"{source}: {chain[-1]}: like")
-        if parent in chain:
-            circle = [*chain[chain.index(parent) :], parent]
-            raise ValueError(f"{source}: like leads in a circle: {' → '.join(circle)}")
+    while (parent := str(entries[chain[-1]].get("like"))) in entries and parent not in chain:
         chain.append(parent)
     return chain[1:]
+
+
+def _wrong_like(entries: Entries, name: str, source: str) -> list[str]:
+    """What is wrong with an entry's ``like``: it names none, or leads back to the entry itself."""
+    if "like" not in entries[name]:
+        return []
+    chain = [name, *_parents(entries, name)]
+    if str(entries[chain[-1]].get("like")) == name:
+        return [f"like leads in a circle: {' → '.join([*chain, name])}"]
+    return unknown("method", str(entries[name]["like"]), entries, source)
 
 
 def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterator[str]:
@@ -141,9 +145,22 @@ def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterat
                 f"policy {method.policy!r}, but it builds on {reference} of policy "
                 f"{decl.methods[reference].policy!r}: both must be the same"
             )
+    if method.name in _built_on(decl, method.name):
+        yield "init and select lead in a circle, back to it"
     for name in method.domains:
         yield from unknown("domain", name, decl.domains, source)
         if name in decl.domains:
             domain, where = decl.domains[name], f"domains.yaml: {name}"
             yield from unknown("policy", method.policy, domain.policies, f"{where}: policies")
             yield from unknown("expert", method.expert, domain.experts, f"{where}: experts")
+
+
+def _built_on(decl: Declarations, name: str) -> set[str]:
+    """Every method that one starts from or chooses among, directly or not."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = {other for other in decl.methods[waiting.pop()].builds_on if other in decl.methods} - found
+        found |= new
+        waiting += new
+    return found

@@ -1,5 +1,6 @@
 """experiments.yaml as data: what each table, figure and page of the report is made of."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,9 +17,11 @@ class Experiment(Declared):
     paper: str
     """Its name in the paper."""
     title: str
+    """What it shows, in a line."""
     reading: str = ""
     """What the paper says it shows: its own words, or a close summary with the section."""
     domains: Several[str]
+    """Whose results it shows."""
     methods: Several[str]
     """Rows, curves or answers, in the paper's order."""
 
@@ -34,6 +37,7 @@ class Column(Declared):
     header: str
     """The paper's column, as in reports/published."""
     domain: str
+    """Whose questions count."""
     benchmarks: Several[str]
     """Benchmarks of the paper whose questions count, each with the same weight."""
     categories: tuple[str, ...] = ()
@@ -96,6 +100,7 @@ class TrainingCurve(FigureEntry):
     """A figure of one logged quantity against training steps: a panel for every domain, a line for every method."""
 
     draw: Literal["training_curve"]
+    """One quantity against training steps."""
     metric: str
     """The quantity, a key of metrics.jsonl."""
     ylabel: str
@@ -110,6 +115,7 @@ class OwnDrawing(FigureEntry):
     """A figure that draws something of its own, and says so in its own words."""
 
     draw: Literal["validation_by_step", "validation_by_epoch", "reward_above_mu", "length_with_references"]
+    """Which drawing of reports/figures.py."""
 
 
 class PageEntry(Experiment):
@@ -139,4 +145,4 @@ class Experiments(Declared):
 
 def read_experiments(path: Path) -> Experiments:
     """experiments.yaml, checked by itself. Raises ValueError with one line for every mistake in it."""
-    return parse(Experiments, read_yaml(path), str(path))
+    return parse(Experiments, read_yaml(path), os.path.relpath(path))

@@ -81,6 +81,8 @@ def _detail(error: Any, keys: list[str]) -> InitErrorDetails:
         message = f"missing key {error['ctx']['discriminator']}"
     elif kind == "value_error":
         message = message.removeprefix("Value error, ")
+    elif kind in SHAPES:
+        message = f"expected {SHAPES[kind]}, found {found!r:.80}"
     elif kind != "problem":
         message = f"{message}, found {found!r:.80}"
         if kind == "float_type" and isinstance(found, str) and re.fullmatch(r"[\d.]+e[+-]?\d+", found):
@@ -89,21 +91,30 @@ def _detail(error: Any, keys: list[str]) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(kind, "{message}", {"message": message}), loc=loc, input=found)
 
 
+SHAPES = {
+    "tuple_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+}
+"""What a value must be, in words for who writes YAML."""
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """PyYAML's safe loader lets a later key silently replace an earlier one; here that is an error."""
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, int] = {}
-    for key_node, _ in node.value:
+    pairs, seen = list(node.value), dict[Any, int]()
+    mapping = loader.construct_mapping(node, deep=True)  # first: it merges `<<` and refuses keys that cannot be any
+    for key_node, _ in pairs:
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
         key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
         if key in seen:
             raise ValueError(f"line {line}: key {key!r} stands twice, first on line {seen[key]}")
         seen[key] = line
-    loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))
+    return mapping
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

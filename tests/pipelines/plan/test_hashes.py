@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipelines.plan import Plan, load_plan
-from reference_impl.config import CONFIG_DIR
+from reference_impl.config import CONFIG_DIR, LocalJudgeSettings
+from reference_impl.config.schedules import Constant
 from tests.support.plans import SCALES, configuration, with_domain, with_method
 
 
@@ -37,7 +38,7 @@ def test_a_run_depends_on_its_own_entry_and_on_nothing_that_only_reports_read() 
     plan = load_plan({"scale": "mini"})
     before = run_hashes(plan)
 
-    after = run_hashes(with_method(plan, "chord_phi", mu={"schedule": "constant", "value": 0.2}))
+    after = run_hashes(with_method(plan, "chord_phi", mu=Constant(schedule="constant", value=0.2)))
     assert {run for (domain, run), value in after.items() if before[domain, run] != value} == {"chord_phi"}
 
     assert run_hashes(with_method(plan, "chord_phi", label="another name", paper="another quotation")) == before
@@ -129,7 +130,7 @@ def test_a_local_folder_is_known_by_its_questions_and_answers(tmp_path: Path) ->
 
 def test_a_judge_changes_the_verdicts_of_its_domain_alone() -> None:
     plan = load_plan({"scale": "mini"})
-    other = with_domain(plan, "medicine", judge={"kind": "local", "noise": 0.1})
+    other = with_domain(plan, "medicine", judge=LocalJudgeSettings(kind="local", noise=0.1))
     assert other.hashes.tasks("medicine") != plan.hashes.tasks("medicine")
     assert other.hashes.task("medicine", "sandbox-medicine") != plan.hashes.task("medicine", "sandbox-medicine")
     assert other.hashes.tasks("tool") == plan.hashes.tasks("tool")

@@ -54,7 +54,7 @@ def test_seeds_of_the_command_line_replace_those_of_the_scale() -> None:
         ({"seeds": [-1]}, r"seeds\.0: .*greater than or equal to 0, found -1"),
         ({"seeds": []}, r"seeds: at least one must be given"),
         ({"seeds": ["0", 0]}, r"seeds: 0 stands twice"),
-        ({"data": "my.jsonl"}, r"data: .*dictionary, found 'my\.jsonl'"),
+        ({"data": "my.jsonl"}, r"data: expected keys with values, found 'my\.jsonl'"),
         ({"data": {"aime24": ""}}, r"data\.aime24: .*at least 1 character, found ''"),
         ({"dat": {"aime24": "my.jsonl"}}, "dat: unknown key; did you mean 'data'"),
         (

@@ -1,6 +1,7 @@
 """What jobs get: command lines, resources, priorities."""
 
 from pipelines.plan import load_plan
+from reference_impl.config.judges import parse_judge
 from tests.support.plans import with_domain
 
 
@@ -16,13 +17,11 @@ def test_resources_and_launchers_are_the_scales() -> None:
 
 def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:
     plan = load_plan({"scale": "mini"})
-    assert plan.options.judge("medicine", "sandbox-medicine") == ["--judge", "local", "--judge-noise", "0.05"]
+    assert plan.options.judge("medicine", "sandbox-medicine") == ["--judge", '{"kind": "local", "noise": 0.05}']
     assert plan.options.judge("math", "sandbox-amc") == []
-    judge = {"kind": "http", "url": "http://localhost:8000/v1", "timeout_s": 60, "prices": [0.1, 0.2]}
-    assert with_domain(plan, "medicine", judge=judge).options.judge("medicine", "sandbox-medicine") == [
-        *("--judge", "http", "--judge-url", "http://localhost:8000/v1"),
-        *("--judge-timeout", "60", "--judge-prices", "0.1", "0.2"),
-    ]
+    judge = parse_judge("{kind: http, url: 'http://localhost:8000/v1', timeout_s: 60, prices: [0.1, 0.2]}", "test")
+    option, text = with_domain(plan, "medicine", judge=judge).options.judge("medicine", "sandbox-medicine")
+    assert option == "--judge" and parse_judge(text, option) == judge
 
 
 def test_the_headline_is_more_urgent_than_the_rest() -> None:

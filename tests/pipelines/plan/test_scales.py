@@ -136,6 +136,7 @@ CONFIG = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
     "vocab_size": 7,
+    "max_position_embeddings": 32,
 }
 
 

@@ -257,7 +257,7 @@ def test_a_schedule_longer_than_its_run_is_said_once(editable: Path) -> None:
     [
         ("scale=smokey", ["unknown scale 'smokey'", "did you mean 'smoke'?", "gpu1, mini, paper, smoke"]),
         ("scal=smoke", ["scal: unknown key", "did you mean 'scale'?"]),
-        ("seeds=0", ["seeds: Input should be a valid tuple, found 0"]),
+        ("seeds=0", ["seeds: expected a list, found 0"]),
         ("data={sandbox-amcs: x}", ["unknown task 'sandbox-amcs'", "did you mean 'sandbox-amc'?"]),
         ("data={aime24: x}", ["data.aime24: scale mini does not evaluate it", "it evaluates sandbox-amc, "]),
         ("data={sandbox-amc: no/such.jsonl}", ["data.sandbox-amc: no such file: no/such.jsonl"]),

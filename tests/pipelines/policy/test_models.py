@@ -14,7 +14,7 @@ from pipelines.policy.models import load_models
     [
         ({"revision": "main"}, r"Qwen2\.5-7B\.revision: .*pattern.*, found 'main'"),
         ({"layer": 28}, r"Qwen2\.5-7B\.layer: unknown key; did you mean 'layers'"),
-        ({"heads": 0}, r"Qwen2\.5-7B\.heads: .*greater than 0, found 0"),
+        ({"heads": 0}, r"Qwen2\.5-7B\.heads: .*greater than or equal to 1, found 0"),
         ({"heads": "28"}, r"Qwen2\.5-7B\.heads: .*integer, found '28'"),
         ({"repository": "Qwen2.5-7B"}, r"Qwen2\.5-7B\.repository: .*pattern"),
     ],

@@ -22,7 +22,7 @@ def test_every_architecture_that_a_policy_may_have_can_be_built() -> None:
     [
         (["world"], "maths", r"world: unknown value 'maths'; did you mean 'math'"),
         (["vocab"], 640, r"vocab: unknown key; did you mean 'vocab_size'"),
-        (["model", "layers"], 0, r"model\.layers: .*greater than 0, found 0"),
+        (["model", "layers"], 0, r"model\.layers: .*greater than or equal to 1, found 0"),
         (["model", "layer"], 3, r"model\.layer: unknown key; did you mean 'layers'"),
         (["phases", 0, "data"], "skil", r"phases\.0\.data: unknown value 'skil'; did you mean 'skill'"),
         (["phases", 0, "learning_rate"], "3e-3", r"phases\.0\.learning_rate: .*number, found '3e-3'"),

@@ -21,7 +21,7 @@ METHODS: list[tuple[str, Any, str]] = [
     ),
     ("grpo.name", "grpo", "grpo: name: unknown key: an entry is called by what it stands under"),
     ("CHORD", {}, "CHORD: String should match pattern '^[a-z][a-z0-9_]*$'"),
-    ("grpo", "GRPO", "grpo: Input should be a valid dictionary, found 'GRPO'"),
+    ("grpo", "GRPO", "grpo: expected keys with values, found 'GRPO'"),
     ("grpo.label", GONE, "grpo: label: missing key"),
     ("sft.role", "gird", "sft: role: unknown value 'gird'; did you mean 'grid'? (allowed: method, grid, curve)"),
     ("grpo.learning_rate", "fast", "grpo: learning_rate: Input should be a valid number, found 'fast'"),
@@ -84,7 +84,7 @@ METHODS: list[tuple[str, Any, str]] = [
     # References
     ("luffy.liek", "grpo", "luffy: liek: unknown key; did you mean 'like'?"),
     ("luffy.like", "grop", "unknown method 'grop'; did you mean 'grpo'?"),
-    ("grpo.like", "grpo", "methods.yaml: like leads in a circle: grpo → grpo"),
+    ("grpo.like", "grpo", "methods.yaml: grpo: like leads in a circle: grpo → grpo"),
     ("grpo.like", "luffy", "like leads in a circle: "),
     ("sft_best.select", {"form": "sft"}, "sft_best: select.form: unknown key; did you mean 'from'?"),
     ("grpo.init", "sft_lite", "unknown method 'sft_lite'; did you mean 'sft_light'?"),
@@ -227,15 +227,32 @@ def test_parameters_of_mu_that_do_not_go_together_are_found_before_anything_runs
     ("text", "message"),
     [
         ("grpo: {label: x", "methods.yaml is not valid YAML"),
-        ("- grpo", "methods.yaml: Input should be a valid dictionary"),
+        ("- grpo", "methods.yaml: expected keys with values"),
         ("grpo: {}\nsft: {}\ngrpo: {}", "methods.yaml: line 3: key 'grpo' stands twice, first on line 1"),
         ("grpo:\n  phi: none\n  mu: {}\n  phi: focal", "methods.yaml: line 4: key 'phi' stands twice, first on line 2"),
+        ("{{grpo}}", "methods.yaml is not valid YAML.*unhashable key"),
     ],
 )
 def test_a_file_that_is_no_mapping_of_unique_keys_is_refused(root: Path, text: str, message: str) -> None:
     (root / "methods.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
         load_declarations(root)
+
+
+def test_wrong_references_hide_no_other_mistake(root: Path) -> None:
+    change(root / "methods.yaml", "luffy.like", "grop")
+    change(root / "methods.yaml", "sasr.lable", "x")
+    with pytest.raises(ValueError, match="unknown method 'grop'") as error:
+        load_declarations(root)
+    assert "sasr: lable: unknown key; did you mean 'label'?" in str(error.value)
+
+
+def test_methods_that_start_from_each_other_are_refused(root: Path) -> None:
+    change(root / "methods.yaml", "grpo.init", "sasr")
+    change(root / "methods.yaml", "sasr.init", "grpo")
+    with pytest.raises(ValueError, match="init and select lead in a circle") as error:
+        load_declarations(root)
+    assert all(f"methods.yaml: {name}: init and select" in str(error.value) for name in ("grpo", "sasr"))
 
 
 def test_an_unknown_scale_names_the_known(root: Path) -> None:
@@ -252,13 +269,9 @@ def test_all_mistakes_of_a_file_are_reported_each_where_it_stands(root: Path) ->
     with pytest.raises(ValueError, match="unknown key") as error:
         load_declarations(root)
     lines = [line.partition("methods.yaml: ")[2].partition(" (allowed")[0] for line in str(error.value).splitlines()]
-    assert (
-        lines
-        == [
-            "chord_phi: phi: unknown value 'p'",
-            "chord_phi: lable: unknown key; did you mean 'label'?",
-            "grpo_relaxed: group_siz: unknown key; did you mean 'group_size'?",
-            "phi_focal: keep: unknown value 'all'",
-        ]
-        or lines == []
-    )
+    assert lines == [
+        "chord_phi: phi: unknown value 'p'",
+        "chord_phi: lable: unknown key; did you mean 'label'?",
+        "grpo_relaxed: group_siz: unknown key; did you mean 'group_size'?",
+        "phi_focal: keep: unknown value 'all'",
+    ]
