@@ -22,7 +22,6 @@ import tenacity
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, HttpUrl, TypeAdapter, ValidationError, WrapValidator
 
 from reference_impl.judge.cost import NO_USAGE, BudgetError, Ledger, Prices, Usage
-from reference_impl.judge.prompt import ReplyError
 
 T = TypeVar("T")
 SEEDS = 2**31  # servers read 32 bits with a sign
@@ -53,6 +52,10 @@ class AttemptError(Exception):
     def __init__(self, message: str, *, retry: bool = True, wait: float = 0.0, billed: bool = True) -> None:
         super().__init__(message)
         self.retry, self.wait, self.billed = retry, wait, billed
+
+
+class ReplyError(ValueError):
+    """What the model wrote is not what was asked for."""
 
 
 class StoppedError(Exception):

@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 
+from reference_impl.judge.client import ReplyError
 from reference_impl.judge.rubric import ItemVerdict, Judgement, Rubric, aggregate
 
 PROMPT_VERSION = 1
@@ -51,10 +52,6 @@ Reply with one JSON object and nothing else:
 {{"code": "{code}", "explanation": "one short sentence", "rating": a whole number from 1 to 10}}"""
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
-
-
-class ReplyError(ValueError):
-    """A judge's reply that is not what was asked for."""
 
 
 @dataclass(frozen=True)

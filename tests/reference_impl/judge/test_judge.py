@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reference_impl.files import read_jsonl
-from reference_impl.judge.prompt import MAX_ANSWER_CHARACTERS, ReplyError, build_inquiry, read_reply
+from reference_impl.judge.client import ReplyError
+from reference_impl.judge.prompt import MAX_ANSWER_CHARACTERS, build_inquiry, read_reply
 from reference_impl.judge.rubric import (
     JUDGE_FAILED,
     JUDGED,
