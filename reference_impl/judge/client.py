@@ -203,7 +203,7 @@ class ChatClient:
                 return read(reply)
             except ReplyError as error:
                 payload["seed"] = (payload["seed"] + 1) % SEEDS
-                raise AttemptError(f"an unreadable reply: {error}") from None
+                raise AttemptError(f"an unreadable reply: {self._line(str(error))}") from None
 
         try:
             result = self._retrying(attempt)
@@ -286,12 +286,15 @@ class ChatClient:
             text = _Refusal.model_validate_json(body).message
         except ValidationError:
             text = body.decode("utf-8", "replace")
-        line = "".join(char if char.isprintable() else " " for char in self.endpoint.redact(text))
-        message = f"status {status}: {line[:200]}"
+        message = f"status {status}: {self._line(text)}"
         if status in _FATAL or status < 400:
             return StoppedError(message)
         wait = seconds_to_wait(headers.get("Retry-After", "0"))
         return AttemptError(message, retry=status in _TRANSIENT or status >= 500, wait=wait, billed=False)
+
+    def _line(self, text: str) -> str:
+        """A text of the server's making, fit to be shown."""
+        return "".join(char if char.isprintable() else " " for char in self.endpoint.redact(text))[:200]
 
     def report(self) -> dict[str, Any]:
         """Calls of this client; tokens and cost, those of earlier runs included."""
@@ -302,9 +305,13 @@ def _parse(body: bytes) -> Reply:
     try:
         return Reply.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise AttemptError(f"no chat completion: {where or 'the reply'}: {first['msg']}") from None
+        raise AttemptError(f"no chat completion: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a reply first differs from what was asked for, and how; without its values."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the reply'}: {first['msg']}"
 
 
 def seconds_to_wait(retry_after: str) -> float:

@@ -65,6 +65,16 @@ def test_explanations_may_quote_the_answer(tmp_path: Path) -> None:
     assert len(server.payloads) == 1
 
 
+def test_a_refused_reply_is_described_in_one_short_line(tmp_path: Path) -> None:
+    def odd(handler: Handler, number: int, payload: Any) -> None:
+        reply = json.loads(verdicts(payload, True, True))
+        handler.complete(json.dumps({**reply, "\x1b[2J\n\u202e" * 1000: 1}))
+
+    with serve(odd) as server:
+        detail = Bench(server, tmp_path, attempts=1).ask().detail
+    assert detail.startswith("an unreadable reply: ") and detail.isprintable() and len(detail) < 300
+
+
 KEY = "sk-very-secret-0123456789"
 
 
