@@ -21,6 +21,7 @@ import httpx
 import tenacity
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, HttpUrl, TypeAdapter, ValidationError, WrapValidator
 
+from reference_impl.config.judges import LOOPBACK
 from reference_impl.judge.cost import NO_USAGE, BudgetError, Ledger, Prices, Usage
 
 T = TypeVar("T")
@@ -32,7 +33,6 @@ LONGEST_WAIT_S = 300.0
 GIVE_UP_AFTER = 20
 """Requests that fail one after the other, retries included, before the endpoint is taken to be out of order."""
 _CHAT_FORMAT_TOKENS = 64
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # Timeouts and conflicts that the next attempt may not meet; and what no request with these settings can change.
 _TRANSIENT = (408, 409, 425, 429)
 _FATAL = (401, 403, 404, 405)
@@ -111,7 +111,7 @@ class Endpoint:
         if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key != ""):
             # The value stays out of the message; an HTTP library would print the header it refuses.
             raise ValueError("the endpoint's API key is empty or has blanks or characters that a header cannot carry")
-        if key is not None and url.scheme == "http" and url.host not in _LOOPBACK:
+        if key is not None and url.scheme == "http" and str(url.host).strip("[]") not in LOOPBACK:
             raise ValueError(f"an API key would go unencrypted to {shown!r}; use https, or unset the key")
         if not (math.isfinite(self.timeout_s) and self.timeout_s > 0 and self.max_tokens > 0):
             raise ValueError(f"timeout_s and max_tokens must be positive, got {self.timeout_s}, {self.max_tokens}")
