@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, Task
-from reference_impl.config.judges import parse_judge
-from reference_impl.judge.build import KEY_VARIABLE, build_judge
+from reference_impl.config.judges import KEY_VARIABLE, parse_judge
+from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import JUDGE_FAILED, Judge
 
 

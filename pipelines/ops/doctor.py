@@ -24,6 +24,7 @@ from pipelines.ops.machine import SHARED_MEMORY, Machine, Torch
 from pipelines.plan import Plan, load_plan
 from pipelines.policy.models import load_models
 from reference_impl.config import ScaleDomain, load_task
+from reference_impl.config.judges import KEY_VARIABLE, LOOPBACK
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)
@@ -39,9 +40,6 @@ SHARED_GB = 2.2
 OFFLINE = ("1", "ON", "YES", "TRUE")
 """Values of HF_HUB_OFFLINE with which the hub's client asks nothing."""
 MAKE_ENVIRONMENT = "conda env create --file environment.yml, and activate it"
-JUDGE_KEY = "CHORD_JUDGE_API_KEY"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that are asked with a key without encryption, as in reference_impl/judge/client.py."""
 
 
 @dataclass(frozen=True)
@@ -266,18 +264,18 @@ def check_judges(machine: Machine, plan: Plan) -> Iterator[Finding]:
         if sizes.judge is None or sizes.judge.kind != "http":
             continue
         url, what = sizes.judge.url, f"judge of {name}"
-        shown, key = _without_secrets(url), machine.environment.get(JUDGE_KEY)
+        shown, key = _without_secrets(url), machine.environment.get(KEY_VARIABLE)
         parts = urllib.parse.urlsplit(url)
         if key is not None and parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            found = f"{shown} is not asked: {JUDGE_KEY} would go there unencrypted, and a run refuses to send it"
-            yield Finding("FAIL", what, found, f"an https address in the scale's file, or unset {JUDGE_KEY}")
+            found = f"{shown} is not asked: {KEY_VARIABLE} would go there unencrypted, and a run refuses to send it"
+            yield Finding("FAIL", what, found, f"an https address in the scale's file, or unset {KEY_VARIABLE}")
             continue
         answer = machine.ask(url.rstrip("/") + "/models", key)
         if answer.status is None:
             advice = "start the server of docs/judge.md, or put its address into the scale's file"
             yield Finding("FAIL", what, f"{shown} cannot be reached ({answer.problem})", advice)
         elif answer.status in (401, 403):
-            yield Finding("FAIL", what, f"{shown} refuses ({answer.status})", f"set {JUDGE_KEY} to the server's key")
+            yield Finding("FAIL", what, f"{shown} refuses ({answer.status})", f"set {KEY_VARIABLE} to the server's key")
         else:
             # Servers that have no HEAD answer 404 or 405: they are there.
             yield Finding("OK", what, f"{shown} answers")

@@ -1,19 +1,16 @@
 """What `make doctor` looks at: packages, PyTorch, driver, compilers, memory, disk, servers. It judges nothing."""
 
-import http.client
 import importlib.metadata
 import os
 import re
 import resource
 import shutil
+import ssl
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 TIMEOUT_S = 5.0
 SHARED_MEMORY = Path("/dev/shm")
@@ -101,28 +98,23 @@ def open_files() -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer: following it would send the token to another server."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
-
-
 def ask(url: str, token: str | None) -> Answer:
-    """A HEAD request."""
+    """A HEAD request. A redirect is an answer: following it could send the token to another server."""
+    import httpx  # slow, and not needed for a scale without a hub and a judge
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        request = urllib.request.Request(url, method="HEAD")
-        if token:
-            request.add_unredirected_header("Authorization", f"Bearer {token}")
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as reply:
-            return Answer(reply.status)
-    except urllib.error.HTTPError as error:
-        return Answer(error.code)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        return Answer(None, type(reason).__name__)  # its text may hold the address with a password
+        if httpx.URL(url).userinfo:  # would be sent instead of the token
+            return Answer(None, "credentials in the address")
+        system = ssl.create_default_context()  # its certificates, which may include a proxy's
+        reply = httpx.head(url, headers=headers, timeout=TIMEOUT_S, verify=system, follow_redirects=False)
+        return Answer(reply.status_code)
+    # ValueError: a token that no header can carry; ImportError: a SOCKS proxy without its package.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        return Answer(None, type(cause).__name__)  # its text may hold the address with a password
 
 
 @dataclass(frozen=True)

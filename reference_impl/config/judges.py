@@ -9,6 +9,10 @@ from reference_impl.config.model import Declared, parse, parse_yaml
 
 # B.4: "We use Qwen3-30B-3A-Instruct as the judge model"; its full name as in the authors' Trinity-RFT documentation.
 PAPER_MODEL = "Qwen/Qwen3-30B-A3B-Instruct-2507"
+KEY_VARIABLE = "CHORD_JUDGE_API_KEY"
+"""The environment variable with the API key; there is no other way to give one."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts to which a key may go unencrypted: it does not leave the machine."""
 Text = Annotated[str, Field(pattern=r"\S")]
 
 

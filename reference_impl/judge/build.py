@@ -4,14 +4,12 @@ import os
 from pathlib import Path
 
 from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings
+from reference_impl.config.judges import KEY_VARIABLE
 from reference_impl.judge.cache import VerdictCache
 from reference_impl.judge.client import Endpoint
 from reference_impl.judge.cost import Prices
 from reference_impl.judge.http_judge import HttpJudge
 from reference_impl.judge.rubric import Judge, LocalJudge
-
-KEY_VARIABLE = "CHORD_JUDGE_API_KEY"
-"""The environment variable with the API key; there is no other way to give one."""
 
 
 def build_judge(settings: LocalJudgeSettings | HttpJudgeSettings, *, aggregation: str = "explicit") -> Judge:

@@ -21,8 +21,8 @@ import httpx
 import tenacity
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, HttpUrl, TypeAdapter, ValidationError, WrapValidator
 
+from reference_impl.config.judges import LOOPBACK
 from reference_impl.judge.cost import NO_USAGE, BudgetError, Ledger, Prices, Usage
-from reference_impl.judge.prompt import ReplyError
 
 T = TypeVar("T")
 SEEDS = 2**31  # servers read 32 bits with a sign
@@ -33,7 +33,6 @@ LONGEST_WAIT_S = 300.0
 GIVE_UP_AFTER = 20
 """Requests that fail one after the other, retries included, before the endpoint is taken to be out of order."""
 _CHAT_FORMAT_TOKENS = 64
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # Timeouts and conflicts that the next attempt may not meet; and what no request with these settings can change.
 _TRANSIENT = (408, 409, 425, 429)
 _FATAL = (401, 403, 404, 405)
@@ -53,6 +52,10 @@ class AttemptError(Exception):
     def __init__(self, message: str, *, retry: bool = True, wait: float = 0.0, billed: bool = True) -> None:
         super().__init__(message)
         self.retry, self.wait, self.billed = retry, wait, billed
+
+
+class ReplyError(ValueError):
+    """What the model wrote is not what was asked for."""
 
 
 class StoppedError(Exception):
@@ -108,7 +111,7 @@ class Endpoint:
         if key is not None and not (key.isascii() and key.isprintable() and key.strip() == key != ""):
             # The value stays out of the message; an HTTP library would print the header it refuses.
             raise ValueError("the endpoint's API key is empty or has blanks or characters that a header cannot carry")
-        if key is not None and url.scheme == "http" and url.host not in _LOOPBACK:
+        if key is not None and url.scheme == "http" and str(url.host).strip("[]") not in LOOPBACK:
             raise ValueError(f"an API key would go unencrypted to {shown!r}; use https, or unset the key")
         if not (math.isfinite(self.timeout_s) and self.timeout_s > 0 and self.max_tokens > 0):
             raise ValueError(f"timeout_s and max_tokens must be positive, got {self.timeout_s}, {self.max_tokens}")
@@ -200,7 +203,7 @@ class ChatClient:
                 return read(reply)
             except ReplyError as error:
                 payload["seed"] = (payload["seed"] + 1) % SEEDS
-                raise AttemptError(f"an unreadable reply: {error}") from None
+                raise AttemptError(f"an unreadable reply: {self._line(str(error))}") from None
 
         try:
             result = self._retrying(attempt)
@@ -283,12 +286,15 @@ class ChatClient:
             text = _Refusal.model_validate_json(body).message
         except ValidationError:
             text = body.decode("utf-8", "replace")
-        line = "".join(char if char.isprintable() else " " for char in self.endpoint.redact(text))
-        message = f"status {status}: {line[:200]}"
+        message = f"status {status}: {self._line(text)}"
         if status in _FATAL or status < 400:
             return StoppedError(message)
         wait = seconds_to_wait(headers.get("Retry-After", "0"))
         return AttemptError(message, retry=status in _TRANSIENT or status >= 500, wait=wait, billed=False)
+
+    def _line(self, text: str) -> str:
+        """A text of the server's making, fit to be shown."""
+        return "".join(char if char.isprintable() else " " for char in self.endpoint.redact(text))[:200]
 
     def report(self) -> dict[str, Any]:
         """Calls of this client; tokens and cost, those of earlier runs included."""
@@ -299,9 +305,13 @@ def _parse(body: bytes) -> Reply:
     try:
         return Reply.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise AttemptError(f"no chat completion: {where or 'the reply'}: {first['msg']}") from None
+        raise AttemptError(f"no chat completion: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a reply first differs from what was asked for, and how; without its values."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the reply'}: {first['msg']}"
 
 
 def seconds_to_wait(retry_after: str) -> float:

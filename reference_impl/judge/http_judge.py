@@ -9,6 +9,7 @@ from typing import Any
 
 from tenacity import Retrying
 
+from reference_impl.config import choose
 from reference_impl.judge.cache import VerdictCache
 from reference_impl.judge.client import RETRYING, AttemptError, ChatClient, Endpoint, Reply, StoppedError
 from reference_impl.judge.cost import Prices
@@ -33,12 +34,11 @@ class HttpJudge:
         retrying: Retrying = RETRYING,
     ) -> None:
         """Nothing is sent yet. Raises ValueError for an unknown aggregation and for a concurrency below 1."""
-        if aggregation not in AGGREGATIONS:
-            raise ValueError(f"unknown aggregation {aggregation!r}; known: {', '.join(AGGREGATIONS)}")
+        self._aggregation = choose("aggregation", aggregation, AGGREGATIONS, "a judge over HTTP")
         self._client = ChatClient(endpoint, prices=prices, concurrency=concurrency, retrying=retrying)
         self.name = f"{endpoint.model}, {aggregation}, prompt {PROMPT_VERSION}"
         self.concurrency = concurrency
-        self._cache, self._aggregation = cache, aggregation
+        self._cache = cache
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         self._lock = threading.Lock()
         self._hits = self._failures = 0

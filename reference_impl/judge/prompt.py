@@ -8,12 +8,12 @@ response contains cannot know the code, so copying or echoing it gives no valid 
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-import jsonschema
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from reference_impl.judge.client import ReplyError, first_problem
 from reference_impl.judge.rubric import ItemVerdict, Judgement, Rubric, aggregate
 
 PROMPT_VERSION = 1
@@ -53,10 +53,6 @@ Reply with one JSON object and nothing else:
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
 
 
-class ReplyError(ValueError):
-    """A judge's reply that is not what was asked for."""
-
-
 @dataclass(frozen=True)
 class Inquiry:
     """One question to a judge: the chat messages, and the code that a valid reply repeats."""
@@ -65,61 +61,46 @@ class Inquiry:
     code: str
 
 
-@dataclass(frozen=True)
-class _Form:
-    """An aggregation: its instructions, the schema of a reply, and the judgement of a valid one."""
-
-    instructions: str
-    schema: Callable[[str, int], dict[str, Any]]
-    judgement: Callable[[Any, Rubric], Judgement]
+# A JSON number has no type of its own: 7.0 is a whole number too.
+_Whole = Annotated[int, BeforeValidator(lambda x: int(x) if isinstance(x, float) and x.is_integer() else x)]
 
 
-def _schema(code: str, **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"code": {"const": code}, **properties},
-        "required": ["code", *(name for name in properties if name != "explanation")],
-        "additionalProperties": False,
-    }
+class _Verdict(BaseModel, strict=True, extra="forbid"):
+    item: _Whole
+    satisfied: bool
+    explanation: str = ""
 
 
-def _explicit_schema(code: str, count: int) -> dict[str, Any]:
-    entry = {
-        "type": "object",
-        "properties": {
-            "item": {"type": "integer"},
-            "explanation": {"type": "string"},
-            "satisfied": {"type": "boolean"},
-        },
-        "required": ["item", "satisfied"],
-        "additionalProperties": False,
-    }
-    return _schema(code, verdicts={"type": "array", "items": entry, "minItems": count, "maxItems": count})
+class _Explicit(BaseModel, strict=True, extra="forbid"):
+    """A reply with a verdict on each criterion."""
+
+    instructions: ClassVar[str] = _EXPLICIT
+    code: str
+    verdicts: list[_Verdict]
+
+    def judgement(self, rubric: Rubric) -> Judgement:
+        ordered = sorted(self.verdicts, key=lambda verdict: verdict.item)
+        numbers = [verdict.item for verdict in ordered]
+        if numbers != list(range(1, len(rubric) + 1)):
+            raise ReplyError(f"verdicts on the criteria {numbers}, not on each of the {len(rubric)} once")
+        items = tuple(ItemVerdict(verdict.satisfied, verdict.explanation) for verdict in ordered)
+        return Judgement(aggregate(rubric, [item.satisfied for item in items]), items)
 
 
-def _implicit_schema(code: str, count: int) -> dict[str, Any]:
-    return _schema(code, explanation={"type": "string"}, rating={"type": "integer", "minimum": 1, "maximum": 10})
+class _Implicit(BaseModel, strict=True, extra="forbid"):
+    """A reply with one rating of the answer."""
+
+    instructions: ClassVar[str] = _IMPLICIT
+    code: str
+    rating: Annotated[_Whole, Field(ge=1, le=10)]
+    explanation: str = ""
+
+    def judgement(self, rubric: Rubric) -> Judgement:
+        # Gunjal et al. 2025, Eq. 2, with the scale of 1 to 10 brought to [0, 1].
+        return Judgement((self.rating - 1) / 9, (), detail=self.explanation)
 
 
-def _explicit_judgement(reply: Any, rubric: Rubric) -> Judgement:
-    entries = {entry["item"]: entry for entry in reply["verdicts"]}
-    missing = sorted(set(range(1, len(rubric) + 1)) - set(entries))
-    if missing:
-        raise ReplyError(f"no verdict on the criteria {missing}")
-    ordered = [entries[number] for number in range(1, len(rubric) + 1)]
-    items = tuple(ItemVerdict(entry["satisfied"], entry.get("explanation", "")) for entry in ordered)
-    return Judgement(aggregate(rubric, [item.satisfied for item in items]), items)
-
-
-def _implicit_judgement(reply: Any, rubric: Rubric) -> Judgement:
-    # Gunjal et al. 2025, Eq. 2, with the scale of 1 to 10 brought to [0, 1].
-    return Judgement((reply["rating"] - 1) / 9, (), detail=reply.get("explanation", ""))
-
-
-AGGREGATIONS = {
-    "explicit": _Form(_EXPLICIT, _explicit_schema, _explicit_judgement),
-    "implicit": _Form(_IMPLICIT, _implicit_schema, _implicit_judgement),
-}
+AGGREGATIONS: dict[str, type[_Explicit] | type[_Implicit]] = {"explicit": _Explicit, "implicit": _Implicit}
 
 
 def build_inquiry(question: str, response: str, rubric: Rubric, aggregation: str) -> Inquiry:
@@ -158,17 +139,20 @@ def read_reply(text: str, inquiry: Inquiry, rubric: Rubric, aggregation: str) ->
     The reply may start with a think block and stand in one code fence. Anything else around the object, or an
     object found in the middle of prose, is an error: it may be a quotation of the response.
 
-    Raises ReplyError for what is not one JSON object of the schema with every criterion once.
+    Raises ReplyError for what is not one JSON object of the form that was asked for, with every criterion once.
     """
     text = text.rpartition("</think>")[2].strip()
     fenced = _FENCE.fullmatch(text)
-    form = AGGREGATIONS[aggregation]
-    reply = strict_json(fenced[1] if fenced else text)
-    check_schema(reply, form.schema(inquiry.code, len(rubric)))
-    return form.judgement(reply, rubric)
+    try:
+        reply = AGGREGATIONS[aggregation].model_validate(strict_json(fenced[1] if fenced else text))
+    except ValidationError as error:
+        raise ReplyError(first_problem(error)) from None
+    if reply.code != inquiry.code:
+        raise ReplyError("it does not repeat the code")
+    return reply.judgement(rubric)
 
 
-def strict_json(text: str | bytes) -> Any:
+def strict_json(text: str) -> Any:
     """The JSON value of `text`, without repeated keys and NaN. Raises ReplyError."""
     try:
         return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
@@ -184,11 +168,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ReplyError(f"{name} is not JSON")
-
-
-def check_schema(value: Any, schema: dict[str, Any]) -> None:
-    """Raise ReplyError, saying where, if `value` does not fit the schema."""
-    error = next(jsonschema.Draft202012Validator(schema).iter_errors(value), None)
-    if error is not None:
-        path = "/".join(map(str, error.absolute_path)) or "the reply"
-        raise ReplyError(f"{path}: {error.message[:200]}")

@@ -13,9 +13,8 @@ from evaluation.judging import judge_for
 from evaluation.summary import summarise
 from evaluation.tasks import load_items, read_items
 from reference_impl.config import load_task
-from reference_impl.config.judges import parse_judge
+from reference_impl.config.judges import KEY_VARIABLE, parse_judge
 from reference_impl.files import read_jsonl, write_jsonl
-from reference_impl.judge.build import KEY_VARIABLE
 from reference_impl.judge.rubric import JUDGE_FAILED, JUDGED, LocalJudge, parse_rubric
 from reference_impl.text.prompts import render
 from tests.evaluation.test_generate import FakeEngine, FakeTokenizer

@@ -331,13 +331,32 @@ def test_a_question_is_answered_by_its_status(server: str) -> None:
     assert [ask(f"{server}/{status}", None).status for status in (200, 302, 401, 404, 503)] == [200, 302, 401, 404, 503]
     assert ask(f"{server}/secret", "t") == Answer(200)
     assert ask(f"{server}/secret", None) == Answer(401)
+    assert ask(f"{server.replace('//', '//me:password@')}/200", "t") == Answer(None, "credentials in the address")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "no address", "http://[x", "gopher://host/"])
+@pytest.mark.parametrize("url", ["no address", "http://[x", "gopher://host/"])
 def test_what_cannot_be_asked_is_no_crash(url: str) -> None:
     answer = ask(url, SECRET)
     assert answer.status is None and answer.problem
     assert url not in answer.problem
+
+
+@pytest.mark.parametrize(
+    ("token", "proxy", "problem"),
+    [
+        (SECRET, "", "ConnectionRefusedError"),
+        ("hf_\u00e9", "", "UnicodeEncodeError"),
+        (SECRET, "socks5://127.0.0.1:9", "ModuleNotFoundError"),
+        (SECRET, "gopher://127.0.0.1:9", "ValueError"),
+        (SECRET, "http://127.0.0.1:9", "ConnectionRefusedError"),
+    ],
+)
+def test_what_hinders_asking_is_named(token: str, proxy: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # httpx's support of SOCKS, not among our packages
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert ask("http://127.0.0.1:9/x", token) == Answer(None, problem)
 
 
 def test_pins_are_read_without_their_comments(tmp_path: Path) -> None:

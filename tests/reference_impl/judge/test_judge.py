@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reference_impl.files import read_jsonl
-from reference_impl.judge.prompt import MAX_ANSWER_CHARACTERS, ReplyError, build_inquiry, read_reply
+from reference_impl.judge.client import ReplyError
+from reference_impl.judge.prompt import MAX_ANSWER_CHARACTERS, build_inquiry, read_reply
 from reference_impl.judge.rubric import (
     JUDGE_FAILED,
     JUDGED,
@@ -221,9 +222,11 @@ def test_replies_that_are_refused(text: str) -> None:
 def test_implicit_aggregation() -> None:
     inquiry = build_inquiry("q", "a", RUBRIC, "implicit")
     # (rating - 1) / 9
-    for rating, score in ((1, 0.0), (4, 1 / 3), (10, 1.0)):
+    for rating, score in ((1, 0.0), (4, 1 / 3), (4.0, 1 / 3), (10, 1.0)):
         text = json.dumps({"code": inquiry.code, "rating": rating})
         assert read_reply(text, inquiry, RUBRIC, "implicit").score == pytest.approx(score)
-    for refused in (0, 11, 7.5, "7", True, None):
+    refused: list[dict[str, Any]] = [{"rating": rating} for rating in (0, 11, 7.5, 1e999, "7", True, None)]
+    for changes in (*refused, {}, {"rating": 7, "explanation": None}, {"rating": 7, "code": "0" * 16}):
         with pytest.raises(ReplyError):
-            read_reply(json.dumps({"code": inquiry.code, "rating": refused}), inquiry, RUBRIC, "implicit")
+            text = json.dumps({"code": inquiry.code, **changes}).replace("Infinity", "1e999")
+            read_reply(text, inquiry, RUBRIC, "implicit")

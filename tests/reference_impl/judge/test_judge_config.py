@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from reference_impl.config import HttpJudgeSettings
-from reference_impl.config.judges import PAPER_MODEL, parse_judge
-from reference_impl.judge.build import KEY_VARIABLE, build_judge
+from reference_impl.config.judges import KEY_VARIABLE, PAPER_MODEL, parse_judge
+from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import LocalJudge
 
 URL = "http://localhost:1/v1"

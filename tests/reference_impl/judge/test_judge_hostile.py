@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reference_impl.config.judges import LOOPBACK
 from reference_impl.judge.client import Endpoint
 from reference_impl.judge.rubric import JUDGE_FAILED
 from tests.support.judge_server import RUBRIC, Bench, Handler, answer_of, code_of, serve, verdicts
@@ -63,6 +64,22 @@ def test_explanations_may_quote_the_answer(tmp_path: Path) -> None:
     assert first.score == 0.0
     assert again == first
     assert len(server.payloads) == 1
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_the_key_may_go_unencrypted_to_this_machine(host: str) -> None:
+    url = f"http://{f'[{host}]' if ':' in host else host}:8000/v1"
+    assert Endpoint(url, "m", "sk-1").api_key == "sk-1"
+
+
+def test_a_refused_reply_is_described_in_one_short_line(tmp_path: Path) -> None:
+    def odd(handler: Handler, number: int, payload: Any) -> None:
+        reply = json.loads(verdicts(payload, True, True))
+        handler.complete(json.dumps({**reply, "\x1b[2J\n\u202e" * 1000: 1}))
+
+    with serve(odd) as server:
+        detail = Bench(server, tmp_path, attempts=1).ask().detail
+    assert detail.startswith("an unreadable reply: ") and detail.isprintable() and len(detail) < 300
 
 
 KEY = "sk-very-secret-0123456789"

@@ -254,7 +254,7 @@ def test_concurrency_limit(tmp_path: Path) -> None:
 def test_judge_errors(tmp_path: Path) -> None:
     cache = VerdictCache(tmp_path / "verdicts.sqlite")
     endpoint = Endpoint("http://localhost/v1", "m")
-    with pytest.raises(ValueError, match="unknown aggregation 'mean'; known: explicit, implicit"):
-        HttpJudge(endpoint, cache=cache, aggregation="mean")
+    with pytest.raises(ValueError, match=r"'implict'; did you mean 'implicit'\? \(a judge over HTTP has: exp"):
+        HttpJudge(endpoint, cache=cache, aggregation="implict")
     with pytest.raises(ValueError, match="concurrency must be at least 1, got 0"):
         HttpJudge(endpoint, cache=cache, concurrency=0)
