@@ -64,7 +64,7 @@ class Trainer:
         self.config = config
         self.data = data
         self.strategy = strategy
-        self.engine = SyncedEngine(engine, strategy.weights)
+        self.engine = SyncedEngine(engine, strategy.weights, config.max_response_tokens, config.temperature)
         self.folder = folder
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.objective: Objective = build_objective(config)
@@ -114,13 +114,12 @@ class Trainer:
 
     def train_step(self) -> None:
         """One update on Eq. 3."""
-        config, times = self.config, [time.perf_counter()]
-        mu, rollouts = None if self.objective.mu_reads_rewards else self.choose_mu(), list[Rollout]()
+        times = [time.perf_counter()]
+        rollouts: list[Rollout] = []
+        mu = None if self.objective.mu_reads_rewards else self.choose_mu()
         if mu is None or mu.value < 1:
             prompts = self.next_prompts()
-            completions = self.engine.generate(
-                prompts.requests(), max_tokens=config.max_response_tokens, temperature=config.temperature
-            )
+            completions = self.engine.generate(prompts.requests())
             rollouts = prompts.graded(completions, self.reward)
         outcomes = gather_outcomes(rollouts)
         mu = mu or self.choose_mu(outcomes)
@@ -131,8 +130,9 @@ class Trainer:
         self.engine.sleep()
         if mu.new_stage:
             self.strategy.reset_optimizer()
-        tokens, terms = StepTokens.count([*groups, *expert]), LossTerms()
-        for loss, part in self.losses([*groups, *expert], mu.value, tokens):
+        sequences, terms = [*groups, *expert], LossTerms()
+        tokens = StepTokens.count(sequences)
+        for loss, part in self.losses(sequences, mu.value, tokens):
             self.strategy.backward(loss)
             terms += part
         grad_norm = self.strategy.step()

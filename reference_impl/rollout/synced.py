@@ -15,15 +15,21 @@ class SyncedEngine:
     A sampler that lags behind (`sync_every`) is marked stale less often than the policy changes.
     """
 
-    def __init__(self, engine: RolloutEngine, weights: Callable[[], Mapping[str, Tensor]]) -> None:
-        """``weights`` gives the policy's current weights by name."""
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        weights: Callable[[], Mapping[str, Tensor]],
+        max_tokens: int,
+        temperature: float,
+    ) -> None:
+        """``weights`` gives the policy's current weights by name; the rest is the run's for every response."""
         self.engine = engine
         self.weights = weights
+        self.max_tokens = max_tokens
+        self.temperature = temperature
         self.stale = True
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float
-    ) -> list[Completion]:
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         """One completion per request, as `RolloutEngine.generate`. All ranks call it, also those without a request:
         gathering sharded weights needs every rank.
 
@@ -31,7 +37,7 @@ class SyncedEngine:
         again: there `EngineDeadError` ends the run, which resumes from its last state when it is started again.
         """
         try:
-            return self._generate(requests, max_tokens, temperature)
+            return self._generate(requests)
         except EngineDeadError as error:
             if world_size() > 1:
                 raise
@@ -39,7 +45,7 @@ class SyncedEngine:
         # Not above: the error's traceback holds what the dead engine held of a GPU.
         self.engine.restart()
         self.stale = True
-        return self._generate(requests, max_tokens, temperature)
+        return self._generate(requests)
 
     def sleep(self) -> None:
         """Free what memory the engine can until it samples again."""
@@ -57,9 +63,9 @@ class SyncedEngine:
             raise RuntimeError(f"the rollout engine holds weights {found}, not the policy's {expected}")
         self.stale = False
 
-    def _generate(self, requests: Sequence[GenerationRequest], max_tokens: int, temperature: float) -> list[Completion]:
+    def _generate(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         if self.stale:
             self.sync()
         if not requests:
             return []
-        return self.engine.generate(requests, max_tokens=max_tokens, temperature=temperature)
+        return self.engine.generate(requests, max_tokens=self.max_tokens, temperature=self.temperature)

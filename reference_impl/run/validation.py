@@ -55,9 +55,7 @@ class Validator:
             seed_parts=("validation",),
             first_place=own.start,
         )
-        completions = self.engine.generate(
-            prompts.requests(), max_tokens=config.max_response_tokens, temperature=config.temperature
-        )
+        completions = self.engine.generate(prompts.requests())
         rollouts = prompts.graded(completions, self.reward)
         outcomes = gather_outcomes(rollouts)
         k = config.validation_samples

@@ -259,8 +259,7 @@ def test_a_judged_reward_trains(tiny_policy: Path, tmp_path: Path, noise: float)
 def test_a_judged_run_goes_through(tiny_policy: Path, tmp_path: Path) -> None:
     """With real, hopeless rollouts: no answer, no score, and the score chooses the checkpoint."""
     trainer = judged_trainer(tiny_policy, tmp_path, noise=0.05)
-    trainer.config = dataclasses.replace(trainer.config, max_response_tokens=8)
-    trainer.validator.config = trainer.config
+    trainer.engine.max_tokens = 8
     assert trainer.train().step == 2
     looks: list[Record] = read_jsonl(tmp_path / "validation.jsonl")
     assert [look["score"] for look in looks] == [0.0, 0.0] and (tmp_path / "best/config.json").is_file()
