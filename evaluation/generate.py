@@ -177,7 +177,7 @@ def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str
 
 
 def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Sample every plan and write `<task>.jsonl` and `summary.json` to `out`, whole or not at all.
+    """Sample every plan and write `<task>.jsonl` and `summary.json` to `out`, complete or absent.
 
     Unfinished work stays in `<out>.partial`, beside the folder, because a workflow removes the output of a
     failed job.

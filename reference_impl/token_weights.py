@@ -13,7 +13,7 @@ whatever prob and entropy hold there (NaN included), and finite for p = 0 and p 
 called once on the expert tokens of the *global batch*, never on a micro-batch or on one rank's part:
 "the top 5 % of this micro-batch" is another set of tokens, and training would depend on how the batch was
 split. Compute prob and entropy of the global batch first, then the weights, then slice the weights for the
-micro-batches. Padding between the tokens does not matter. The other functions look at one token at a time and
+micro-batches. Padding between the tokens does not matter. The other functions take each token by itself and
 can be called on any part. They are also the ones that do not read the entropy: for them `entropy_BT` may be
 None, which saves computing it.
 """

@@ -154,7 +154,7 @@ class Trainer:
         return self.objective.mu(progress.step, signals, progress.mu_state)
 
     def next_prompts(self) -> PromptBatch:
-        """This rank's share of the next RL prompts of the shuffled stream; a prompt's group stays whole on one rank."""
+        """This rank's share of the next RL prompts of the shuffled stream; a prompt's group is never split."""
         config, number = self.config, self.progress.rollout_batches
         self.progress.rollout_batches += 1
         own = share(config.rl_prompts)

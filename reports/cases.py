@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Study:
-    """A domain's problem, the answers to it, and the table over the whole task."""
+    """A domain's problem, the answers to it, and the table over the entire task."""
 
     domain: str
     label: str

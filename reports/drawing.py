@@ -42,7 +42,7 @@ class Runs:
     divisor: float
     """The paper's steps per step of these runs."""
     cut: str
-    """A sentence about runs that went on after the shortest one ended; empty where none did."""
+    """A sentence about runs that are longer than the shortest; empty where none did."""
 
     @property
     def last(self) -> float:

@@ -194,7 +194,7 @@ def fidelity_html() -> str:
 
 
 def render(results: Results, page: str) -> str:
-    """The whole page."""
+    """The page as HTML."""
     decl, scale = results.decl, results.scale
     wanted = shown(decl, page)
     here = {name: entry for name, entry in wanted.items() if set(entry.domains) & set(scale.domains)}

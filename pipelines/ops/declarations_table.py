@@ -15,13 +15,13 @@ appendix of the paper: what is in it, what to type, what is written (under `resu
 paper's: its steps, its rows, its learning rates. [Methods](#methods) has the sentence behind each value, and what
 becomes of it at the default scale, `{SCALE}`.
 
-Left out, a value is the usual one: the domain's main policy and main expert data, groups of the domain's size, weights
-handed to the sampler after every update, advantages divided by the group's standard deviation, no φ.
+Left out, a value is the usual one: the domain's main policy and main expert data, groups of the domain's size, a weight
+sync to the sampler after every update, advantages divided by the group's standard deviation, no φ.
 """
 
 
 def document() -> str:
-    """The whole of docs/declarations.md."""
+    """The text of docs/declarations.md."""
     plan = load_plan({"scale": SCALE})
     entries = {name: plan.choice.declarations.experiments[name] for name in plan.choice.experiments()}
     parts = [HEAD, "## Overview\n", _overview(plan, entries)]

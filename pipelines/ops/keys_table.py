@@ -47,7 +47,7 @@ Node = Mapping[str, Any]
 
 
 def document() -> str:
-    """The whole of docs/keys.md."""
+    """The text of docs/keys.md."""
     return "\n".join([HEAD, *map(_section, FILES, FILES.values())])
 
 

@@ -1,4 +1,4 @@
-"""What `make doctor` looks at: packages, PyTorch, driver, compilers, memory, disk, servers. It judges nothing."""
+"""What `make doctor` inspects: packages, PyTorch, driver, compilers, memory, disk, servers. It judges nothing."""
 
 import importlib.metadata
 import os
@@ -43,7 +43,7 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def look_at_torch() -> Torch | None:
+def inspect_torch() -> Torch | None:
     """None where PyTorch cannot be imported."""
     try:
         import torch
@@ -119,12 +119,12 @@ def ask(url: str, token: str | None) -> Answer:
 
 @dataclass(frozen=True)
 class Machine:
-    """How the machine is looked at; tests bring their own."""
+    """How the machine is inspected; tests bring their own."""
 
     python: tuple[int, ...] = tuple(sys.version_info[:3])
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     version: Callable[[str], str | None] = installed_version
-    torch: Callable[[], Torch | None] = look_at_torch
+    torch: Callable[[], Torch | None] = inspect_torch
     driver: Callable[[], str | None] = driver_version
     nvcc: Callable[[], str | None] = nvcc_version
     compiler: Callable[[], str | None] = compiler

@@ -111,7 +111,7 @@ class ResponseWeight(Declared):
 
 
 class Auxiliary(Declared):
-    """Further losses with weights of whole responses (SRFT)."""
+    """Further losses with weights of entire responses (SRFT)."""
 
     demonstrations: ResponseWeight | None = None
     """Of the demonstrations in mixed groups."""

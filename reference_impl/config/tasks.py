@@ -26,7 +26,7 @@ class Hub(Declared):
     repository: str
     """Owner and name."""
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
-    """A whole commit hash."""
+    """Full commit hash."""
     split: str
     """Such as test."""
 

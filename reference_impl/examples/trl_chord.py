@@ -32,7 +32,7 @@ class ChordTrainer(GRPOTrainer):
     """TRL's GRPO trainer with CHORD-φ's loss (Eq. 3 and 6): (1 - mu) * GRPO + mu * p(1 - p)-weighted SFT.
 
     Each update takes ``expert_batch`` demonstrations beside its rollouts. Both denominators count the tokens of the
-    whole update, over all processes and accumulated micro-batches.
+    global update, over all processes and accumulated micro-batches.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class Outcome:
 
 
 def gather_outcomes(rollouts: Sequence[Rollout]) -> list[Outcome]:
-    """The outcomes of all ranks' rollouts, in the order of the whole step."""
+    """The outcomes of all ranks' rollouts, in the order of the global step."""
     rows = [
         [
             grade.reward,

@@ -258,7 +258,7 @@ class VllmEngine:
         return call() if self.options.placement == "colocated" else self._finished(self._begun(call))
 
     def _begun(self, call: Callable[[], Any]) -> "Future[Any]":
-        """The call, going on in a thread of its own."""
+        """The call, running in a thread of its own."""
         result: Future[Any] = Future()
 
         def work() -> None:

@@ -1,7 +1,7 @@
 """Token sequences, micro-batches by token budget, and log-probs of their responses.
 
 A step's rollouts and expert demonstrations are sequences of one kind. They are sorted by length and cut into
-micro-batches of similar length; since every loss is a sum over tokens divided by a denominator of the whole step, the
+micro-batches of similar length; since every loss is a sum over tokens divided by a denominator of the global step, the
 cut changes nothing but memory and speed.
 """
 

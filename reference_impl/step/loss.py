@@ -1,4 +1,4 @@
-"""The loss of a training step, Eq. 3: micro-batch by micro-batch, over denominators of the whole step."""
+"""The loss of a training step, Eq. 3: micro-batch by micro-batch, over denominators of the global step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -17,7 +17,7 @@ from reference_impl.strategy.distributed import gather, max_over_ranks, rank, su
 
 @dataclass(frozen=True)
 class StepTokens:
-    """Tokens of the whole step, over all micro-batches and ranks: the denominators."""
+    """Tokens of the global step, over all micro-batches and ranks: the denominators."""
 
     rollout: int
     """Response tokens of rollouts; the next two, of demonstrations in groups and of the expert batch."""
@@ -88,7 +88,7 @@ def step_losses(
     """The loss of each micro-batch of this rank's sequences, to call backward on, and its terms. Shares of Eq. 3: their
     sum over micro-batches and ranks is the step's loss.
 
-    Both denominators count the tokens of the whole step, so the result does not depend on how the step is cut into
+    Both denominators count the tokens of the global step, so the result does not depend on how the step is cut into
     ranks and micro-batches (a mixture of experts' router loss is a mean over each, and does a little).
     """
     batches = list(micro_batches(sequences, micro_batch_tokens, pad_id, model.device))
@@ -114,7 +114,7 @@ def micro_batch_loss(
 ) -> tuple[Tensor, LossTerms]:
     """A micro-batch's share of Eq. 3, and its terms.
 
-    ``phi_BT`` (B, T): weights that need the whole batch, None where they do not.
+    ``phi_BT`` (B, T): weights that need the global batch, None where they do not.
     """
     rl, sft, terms = None, None, LossTerms()
     if mu < 1:

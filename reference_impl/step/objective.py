@@ -17,7 +17,7 @@ class Objective:
     """Eq. 3 with its parts bound: when to use the expert (mu), how to weigh its tokens (phi), how to clip.
 
     The mixed groups of LUFFY and SRFT put `demonstrations` expert responses among each prompt's G; `shaping` is
-    LUFFY's gamma, None for the plain ratio. `auxiliary` are SRFT's weights of whole responses.
+    LUFFY's gamma, None for the plain ratio. `auxiliary` are SRFT's weights of entire responses.
     """
 
     mu: MuSchedule

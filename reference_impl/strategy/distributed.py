@@ -1,6 +1,6 @@
 """The processes that share a step: who this one is, which part is its own, and what all of them know together.
 
-A step is cut into consecutive shares, one a rank, so that what the ranks gather stands in the order of the whole
+A step is cut into consecutive shares, one a rank, so that what the ranks gather stands in the order of the global
 step. Every function here but `rank`, `world_size` and `share` waits for all ranks: call it on every rank, or on none.
 Without a process group (one process) each costs nothing.
 """

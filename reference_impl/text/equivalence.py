@@ -1,7 +1,7 @@
 """Symbolic equality of two LaTeX answers by math-verify, in child processes that can be killed.
 
 Each verdict is bounded in time and memory; a worker that exceeds either dies and is replaced, and the others
-go on. Workers start at the first question that needs one (about a second) and end with this process.
+keep working. Workers start at the first question that needs one (about a second) and end with this process.
 """
 
 import atexit

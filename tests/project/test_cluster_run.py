@@ -31,7 +31,7 @@ SCALE = "cluster"
 MODEL = "Tiny-Qwen2"
 RESULTS = f"results/{SCALE}"
 SIZES = {
-    "steps_divisor": 100,  # 15 RL steps of the paper's 1,500, a look at the validation set after every second
+    "steps_divisor": 100,  # 15 RL steps of the paper's 1,500, a validation after every second
     "prompt_rows": 8,
     "expert_rows": 8,
     "validation_rows": 4,

@@ -1,4 +1,4 @@
-"""The whole workflow at the `smoke` scale, once, and what a change makes run again."""
+"""The complete workflow at the `smoke` scale, once, and what a change makes run again."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def strengthen_chord_phi(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy in which the whole smoke workflow has run; not to be changed."""
+    """A copy in which the complete smoke workflow has run; not to be changed."""
     folder = copy_project(tmp_path_factory.mktemp("finished"))
     result = snakemake(folder, "--cores", "2", *SMOKE)
     assert result.returncode == 0, result.stdout

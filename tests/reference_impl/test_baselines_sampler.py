@@ -261,5 +261,5 @@ def test_a_judged_run_goes_through(tiny_policy: Path, tmp_path: Path) -> None:
     trainer = judged_trainer(tiny_policy, tmp_path, noise=0.05)
     trainer.engine.max_tokens = 8
     assert trainer.train().step == 2
-    looks: list[Record] = read_jsonl(tmp_path / "validation.jsonl")
-    assert [look["score"] for look in looks] == [0.0, 0.0] and (tmp_path / "best/config.json").is_file()
+    validations: list[Record] = read_jsonl(tmp_path / "validation.jsonl")
+    assert [record["score"] for record in validations] == [0.0, 0.0] and (tmp_path / "best/config.json").is_file()

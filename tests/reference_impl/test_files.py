@@ -1,4 +1,4 @@
-"""Files are whole or absent, and hashed however large they are."""
+"""Files are complete or absent, and hashed however large they are."""
 
 import hashlib
 from pathlib import Path

@@ -161,7 +161,7 @@ def test_as_many_at_once_as_the_judge_takes() -> None:
     meeting = threading.Barrier(3, timeout=30)
 
     def slow(response: str, gold: Any, truncated: bool) -> Graded:
-        meeting.wait()  # goes on only when three are being graded at once
+        meeting.wait()  # passes only when three are being graded at once
         return Graded(float(response), False, True, 0.0)
 
     graded = Reward(slow, concurrency=3).grade_all(["1", "2", "3"] * 2, [None] * 6, [False] * 6)

@@ -41,7 +41,7 @@ def grid(tmp_path: Path) -> list[Path]:
     ("method", "expected"), [("sft_light", "sft-lr5e-06 epoch 1"), ("sft_best", "sft-lr5e-06 epoch 2")]
 )
 def test_best_on_validation_is_copied(grid: list[Path], tmp_path: Path, method: str, expected: str) -> None:
-    """Light looks at epoch 1 only; the untouched policy of step 0 is no candidate; ties go to the first run."""
+    """Light chooses from epoch 1 only; the untouched policy of step 0 is no candidate; ties go to the first run."""
     select(method, grid, tmp_path / "out", IDENTITY)
     assert (tmp_path / "out/best/weights").read_text() == expected
     record = json.loads((tmp_path / "out/run.json").read_text())

@@ -182,7 +182,7 @@ def test_divergence_stops_the_run_with_the_weights_untouched(tiny_policy: Path, 
 def test_grpo_raises_what_it_is_rewarded_for(
     tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole loop must climb a reward that a random policy can find."""
+    """The complete loop must climb a reward that a random policy can find."""
     monkeypatch.setitem(REWARDS, "math", likes_vowels)
     config = config_of("grpo", group_size=8, steps=25, validate_every=25, learning_rate=3e-3, max_response_tokens=12)
     trainer_of(config, tiny_policy, tmp_path).train()

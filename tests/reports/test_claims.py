@@ -141,31 +141,31 @@ def test_no_different_is_no_less_both_ways(tmp_path: Path) -> None:
     assert "≥ CHORD-φ − 0.1 reward" in compare(folder(tmp_path), back).text
 
 
-def write_looks(root: Path, run: str, accuracy: list[float], seed: int = 0) -> None:
+def write_validations(root: Path, run: str, accuracy: list[float], seed: int = 0) -> None:
     rows = [
-        {"step": 15 * look, "epoch": None, "accuracy": value, "stderr": 0.03} for look, value in enumerate(accuracy)
+        {"step": 15 * number, "epoch": None, "accuracy": value, "stderr": 0.03} for number, value in enumerate(accuracy)
     ]
     write_lines(root / f"runs/math/{run}/seed{seed}/validation.jsonl", rows)
 
 
-LOOKS = {
+VALIDATIONS = {
     "validation": {"from": 0.5, "to": 1.0}, "domain": "math", "more": "grpo_small", "less": "sft_best_rl_small",
 }  # fmt: skip
 
 
 def test_validation_curves_of_two_runs(tmp_path: Path) -> None:
-    # Steps 30 and 45 of 45: 0.6 - 0.4; the errors of looks at the same questions do not average out: SE = 3 x
-    # sqrt(2), z = 1.95996. The longer run's fifth look is not asked.
-    write_looks(tmp_path, "grpo_small", [0.0, 0.0, 0.5, 0.7])
-    write_looks(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4, 0.9])
-    result = compare(folder(tmp_path), LOOKS)
+    # Steps 30 and 45 of 45: 0.6 - 0.4; the errors of validations on the same questions do not average out:
+    # SE = 3 x sqrt(2), z = 1.95996. The longer run's fifth validation is not read.
+    write_validations(tmp_path, "grpo_small", [0.0, 0.0, 0.5, 0.7])
+    write_validations(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4, 0.9])
+    result = compare(folder(tmp_path), VALIDATIONS)
     assert (result.mean, result.low) == pytest.approx((20.0, 20 - 1.95996 * 4.2426), abs=1e-3)
     assert (result.verdict, result.unit) == (HOLDS, "points")
     assert "(the paper's steps 225–450), math" in result.text
     # A second seed, 2 points more: mean 21, over seeds t(1) x 1 = 12.706.
-    write_looks(tmp_path, "grpo_small", [0.0, 0.0, 0.52, 0.72], seed=1)
-    write_looks(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4], seed=1)
-    both = compare(folder(tmp_path), LOOKS)
+    write_validations(tmp_path, "grpo_small", [0.0, 0.0, 0.52, 0.72], seed=1)
+    write_validations(tmp_path, "sft_best_rl_small", [0.0, 0.0, 0.4, 0.4], seed=1)
+    both = compare(folder(tmp_path), VALIDATIONS)
     assert (both.mean, both.low) == pytest.approx((21.0, 21 - np.hypot(1.95996 * 4.2426, 12.706)), abs=0.01)
 
 
@@ -208,15 +208,17 @@ def test_points_of_a_curve() -> None:
 
 
 def test_the_chosen_points_of_a_curve_pay_for_the_choice(tmp_path: Path) -> None:
-    looks = [{"step": e, "epoch": float(e), "accuracy": a, "stderr": 0.03} for e, a in enumerate([0.5, 0.3, 0.7, 0.6])]
-    write_lines(tmp_path / "runs/math/sft_curve/seed0/validation.jsonl", looks)
+    validations = [
+        {"step": e, "epoch": float(e), "accuracy": a, "stderr": 0.03} for e, a in enumerate([0.5, 0.3, 0.7, 0.6])
+    ]
+    write_lines(tmp_path / "runs/math/sft_curve/seed0/validation.jsonl", validations)
     result = compare(folder(tmp_path), {"epochs": "sft_curve", "domain": "math", "more": "start", "less": "lowest"})
-    # 20 points; SE = 3 x sqrt(2) = 4.2426; three points looked at: z(1 - 0.025/3) = 2.39398.
+    # 20 points; SE = 3 x sqrt(2) = 4.2426; three points compared: z(1 - 0.025/3) = 2.39398.
     assert (result.mean, result.low) == pytest.approx((20.0, 20 - 2.39398 * 4.2426), abs=1e-3)
     assert "lowest (epoch 1)" in result.text
     # A second seed, 2 points lower at the start: mean 19, seed half width t(1, 1 - 0.025/3) x 1 = 38.19.
-    looks[0]["accuracy"] = 0.48
-    write_lines(tmp_path / "runs/math/sft_curve/seed1/validation.jsonl", looks)
+    validations[0]["accuracy"] = 0.48
+    write_lines(tmp_path / "runs/math/sft_curve/seed1/validation.jsonl", validations)
     both = compare(folder(tmp_path), {"epochs": "sft_curve", "domain": "math", "more": "start", "less": "lowest"})
     assert (both.mean, both.low) == pytest.approx((19.0, 19 - np.hypot(2.39398 * 4.2426, 38.19)), abs=0.01)
 

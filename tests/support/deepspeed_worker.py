@@ -118,7 +118,7 @@ def equality(policy: Path, folder: Path) -> dict[str, Any]:
 
 
 def options(policy: Path, folder: Path) -> dict[str, Any]:
-    """What changes no number, or hardly any: memory options, weights that need the whole batch, bfloat16."""
+    """What changes no number, or hardly any: memory options, weights that need the global batch, bfloat16."""
     offloads = ((1, "optimizer"), (2, "optimizer"), (3, "parameters"))
     cases: dict[str, dict[str, Any]] = {
         **{f"{stage}/offload {what}": {"offload": what} for stage, what in offloads},
@@ -238,7 +238,7 @@ def dies_after(trainer: Trainer, steps: int) -> None:
 
 
 def loop_config(run: str, stage: int | None, **changes: Any) -> RunConfig:
-    """A whole run whose batches no number of processes divides; without a stage, in one process of plain torch."""
+    """A complete run whose batches no number of processes divides; without a stage, in one process of plain torch."""
     sizes = {"rl_prompts": 3, "sft_batch": 5, "validation_rows": 5, "steps": 4, "learning_rate": 1e-3}
     strategy = TorchChoice() if stage is None else choice_of(stage)
     return config_of(run, **(sizes | {"micro_batch_tokens": 300, "strategy": strategy} | changes))

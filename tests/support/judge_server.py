@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(
         self, status: int, body: bytes, headers: Mapping[str, str] | None = None, reason: str | None = None
     ) -> None:
-        """A whole response."""
+        """A complete response."""
         self.send_response(status, reason)
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)

@@ -63,7 +63,7 @@ def toolace_system(functions: Sequence[Row] = FUNCTIONS) -> str:
 
 
 def toolace_row(n: int, answer: str | None = None) -> Row:
-    """A ToolACE conversation that goes on after its first call."""
+    """A ToolACE conversation that continues after its first call."""
     call = f'[Market Trends API(trend_type="GAINERS", limit={n})]' if answer is None else answer
     return {
         "system": toolace_system(),

@@ -118,7 +118,7 @@ def task_rows(task: str, level: float, length: float, rng: np.random.Generator) 
 
 
 def _printed(decl: Declarations, method: str, task: str, *, graded: bool) -> float | None:
-    """What the paper prints first of a method on a task's whole benchmark, or None."""
+    """What the paper prints first of a method on a task's entire benchmark, or None."""
 
     def asks(column: Column) -> bool:
         inside = set(column.benchmarks) & set(task_benchmarks(task))
@@ -225,7 +225,7 @@ def _write_selection(root: Path, decl: Declarations, scale: Scale, domain: str, 
 
 
 def synthetic_results(root: Path, *, scale: str = "mini", seeds: tuple[int, ...] = (0,)) -> Results:
-    """A whole results folder; scores follow the paper's tables roughly, everything else is invented."""
+    """A complete results folder; scores follow the paper's tables roughly, everything else is invented."""
     decl, sizes = load_declarations(), load_scale(scale)
     for domain in sizes.domains:
         write_json(root / "data" / domain / "manifest.json", {"expert_length_mean": 88.5, "expert_rows": 128})

@@ -48,14 +48,14 @@ def test_trained_experts_arrive(mixture_engine: Any, mixture: Path, tmp_path: Pa
     assert mixture_engine.fingerprint() != fingerprint(model.state_dict())
     mixture_engine.update_weights(model.state_dict())
     assert mixture_engine.fingerprint() == fingerprint(model.state_dict())
-    handed_over = mixture_engine.generate(requests, max_tokens=16)
-    assert logprob_error(model, requests, handed_over) < 1e-4
-    assert logprob_error(load_reference(mixture), requests, handed_over) > 1e-2, "the step is too small to be seen"
+    synced = mixture_engine.generate(requests, max_tokens=16)
+    assert logprob_error(model, requests, synced) < 1e-4
+    assert logprob_error(load_reference(mixture), requests, synced) > 1e-2, "the step is too small to be seen"
 
     # A checkpoint as the trainer writes it: the engine that starts from it samples the same.
     model.save_pretrained(mixture)
     mixture_engine.restart()
-    assert mixture_engine.generate(requests, max_tokens=16) == handed_over
+    assert mixture_engine.generate(requests, max_tokens=16) == synced
 
     state = model.state_dict()
     state["model.layers.1.mlp.experts.down_proj"] = state["model.layers.1.mlp.experts.down_proj"].clone()

@@ -73,8 +73,8 @@ def test_two_processes_with_an_engine_each_train_as_one(policy: Path, folder: Pa
         assert two["engine_kl"] < 1e-9 and two["engine_ess"] == pytest.approx(1.0, abs=1e-6)
         for key, value in one.items():
             assert two[key] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-6)), key
-    looks = [read_jsonl(folder / name / "validation.jsonl") for name in ("alone", placement)]
-    assert [look["accuracy"] for look in looks[0]] == [look["accuracy"] for look in looks[1]]
+    alone, shared = (read_jsonl(folder / name / "validation.jsonl") for name in ("alone", placement))
+    assert [record["accuracy"] for record in alone] == [record["accuracy"] for record in shared]
     assert json.loads((folder / placement / "run.json").read_text())["config"]["strategy"]["processes"] == 2
 
 

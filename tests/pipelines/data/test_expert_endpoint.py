@@ -173,7 +173,7 @@ def test_the_budget_holds_over_runs_and_threads(tmp_path: Path) -> None:
             Bench(server, tmp_path, concurrency=4, max_tokens=1000, prices=prices).demonstrate(6)
         stored = len(read_jsonl(tmp_path / "R1.jsonl"))
         assert 1 <= stored < 6 and stored * 0.002 <= 0.02
-        # What is spent counts in the next run too; with a larger budget it goes on with the questions left.
+        # What is spent counts in the next run too; with a larger budget it resumes with the questions left.
         with pytest.raises(ValueError, match=f"{stored * 0.002:.6g} of the budget of 0.02 are spent"):
             Bench(server, tmp_path, max_tokens=1000, prices=prices).demonstrate(6)
         with pytest.raises(ValueError, match=rf"{stored * 0.002:.6g} of the budget of 0\.001 are spent"):

@@ -311,7 +311,7 @@ def converted(row: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
 
 
 def test_real_questions_with_real_thoughts_through_an_endpoint(reference_data: Path, tmp_path: Path) -> None:
-    """339 questions with DeepSeek-R1's thoughts: the whole stage, with an expert that is wrong in its first tries."""
+    """339 questions with DeepSeek-R1's thoughts: the full stage, with an expert that is wrong in its first tries."""
     found = read_jsonl(reference_data / "toolace" / "toolrl_rlla_sft_400_r1_thoughts.jsonl")
     pairs = [pair for pair in map(converted, found) if pair is not None]
     assert len(pairs) >= 335

@@ -271,7 +271,7 @@ def test_a_scale_without_gpus_needs_neither_them_nor_the_hub() -> None:
     pins = {**read_pins(ROOT / "requirements" / "torch.txt"), **read_pins(ROOT / "requirements" / "base.txt")}
 
     def refuse(*_: Any) -> Any:
-        raise AssertionError("not to be looked at")
+        raise AssertionError("not to be inspected")
 
     asked = dict.fromkeys(("torch", "driver", "nvcc", "compiler", "memory_gb", "open_files", "ask"), refuse)
     found = findings(load_plan({"scale": "mini"}), version=pins.get, **asked)

@@ -1,4 +1,4 @@
-"""GPUs are leased to one job at a time, released by whatever ends it, and never handed out where there are none."""
+"""GPUs are leased to one job at a time, released by whatever ends it, and never leased where there are none."""
 
 import os
 import signal
@@ -167,7 +167,7 @@ def test_no_worker_keeps_a_gpu_whose_lease_is_over(tmp_path: Path, worker: str) 
 
 
 def test_a_lease_that_is_told_to_end_ends_its_command(tmp_path: Path) -> None:
-    """SIGTERM, as schedulers send it, is handed on; if the lease is killed, the kernel ends the command."""
+    """SIGTERM, as schedulers send it, is forwarded; if the lease is killed, the kernel ends the command."""
     for number, code in ((signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)):
         job = leased(tmp_path, 2, sys.executable, "-c", "print('running', flush=True); import time; time.sleep(600)")
         assert job.stdout is not None and job.stdout.readline() == "running\n"

@@ -197,7 +197,7 @@ def test_grading_again_needs_samples_only(editable: Path) -> None:
 
 
 def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -> None:
-    option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not looked at before it is sampled
+    option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not read before it is sampled
     result = snakemake(fresh, "--dry-run", "--printshellcmds", "original", "--config", option)
     assert result.returncode == 0, result.stdout
     commands = re.findall(r"python -m evaluation\.generate .*", result.stdout)

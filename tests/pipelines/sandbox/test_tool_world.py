@@ -20,7 +20,7 @@ POLICY = Path(__file__).resolve().parents[3] / "pipelines" / "sandbox" / "polici
 
 
 def benchmark_pairs() -> list[tuple[str, Row, Row]]:
-    """(category, question row, possible-answer row) of the whole benchmark."""
+    """(category, question row, possible-answer row) of the entire benchmark."""
     files = world.benchmarks()
     return [
         (category, question, answer)

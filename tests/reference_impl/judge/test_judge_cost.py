@@ -156,7 +156,7 @@ def test_the_budget_stops_before_the_next_call(tmp_path: Path) -> None:
     assert bench.judge.report()["cost"] == 110 * asked <= 3700
     assert bench.judge.stopped is not None
     assert "of the budget of 3700 are spent" in bench.judge.stopped
-    # What was paid for is kept: with the cache, another run goes on from there.
+    # What was paid for is kept: with the cache, another run resumes from there.
     with serve(good) as server:
         again = Bench(server, tmp_path)
         assert [again.ask(f"CT {n}").score for n in range(40)] == [1.0] * 40

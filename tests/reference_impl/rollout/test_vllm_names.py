@@ -16,7 +16,7 @@ POLICIES = REPO / "pipelines/sandbox/policies"
 
 
 @pytest.mark.parametrize("policy", ["sandbox-math", "sandbox-tool-moe"])
-def test_weights_are_handed_over_as_the_checkpoint_has_them(policy: str) -> None:
+def test_weights_are_synced_as_the_checkpoint_has_them(policy: str) -> None:
     names, state = CheckpointNames(POLICIES / policy), load_model(POLICIES / policy, torch.float16).state_dict()
     parts = dict(names.parts(state))
     stored = load_file(POLICIES / policy / "model.safetensors")

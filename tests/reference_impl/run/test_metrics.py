@@ -134,7 +134,7 @@ def test_a_run_is_logged_to_wandb_offline(tiny_policy: Path, smoke_data: Path, t
 
 @needs_wandb
 def test_a_resumed_run_continues_its_wandb_run(tmp_path: Path) -> None:
-    """Two processes, the second of which goes on after step 2: one id, and the second may resume."""
+    """Two processes, the second of which resumes after step 2: one id, and the second may resume."""
     code = (
         "import sys; from pathlib import Path; from reference_impl.run.boards import asked_boards\n"
         "folder, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])\n"

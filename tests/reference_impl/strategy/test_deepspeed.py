@@ -153,7 +153,7 @@ def test_killed_run_resumes_identically(launched: Path, name: str) -> None:
 
 @pytest.mark.parametrize("run", LOOPS)
 def test_whole_run_is_that_of_one_process(launched: Path, tiny_policy: Path, tmp_path: Path, run: str) -> None:
-    """Seeds, prompts, demonstrations, rewards and looks at the validation set are those of a single process."""
+    """Seeds, prompts, demonstrations, rewards and validations are those of a single process."""
     trainer_of(loop_config(run, None, **LOOPS[run]), tiny_policy, tmp_path).train()
     for file in ("metrics.jsonl", "validation.jsonl"):
         expected, records = read_jsonl(tmp_path / file), read_jsonl(launched / "loops" / run / file)

@@ -129,7 +129,7 @@ def rollout(reward: float, tokens: int) -> Rollout:
 
 
 def test_every_rank_knows_every_outcome(tmp_path: Path) -> None:
-    """In the order of the whole step, numbers exact: what a controller of mu makes of them is the same everywhere."""
+    """In the order of the global step, numbers exact: what a controller of mu makes of them is the same everywhere."""
     found = on_ranks(2, tmp_path, lambda rank: gather_outcomes([rollout(-0.1, 3), rollout(1.0, 2)] if rank else []))
     outcomes = [Outcome(-0.1, 0.1, False, False, True, 3), Outcome(1.0, 1.0, True, True, False, 2)]
     assert found == [outcomes, outcomes]
