@@ -15,7 +15,7 @@ from scipy import stats
 from evaluation.statistics import Estimate, minimum_detectable_difference
 from reference_impl.config import Declarations
 from reference_impl.config.experiments import Column, TableEntry
-from reports.inputs import ROOT, Results, printed
+from reports.inputs import ROOT, Results, printed, published_table
 from reports.scores import TOKENS, column_name, difference, expert_length, samples_of, summarise
 from reports.style import label
 
@@ -61,7 +61,8 @@ class Comparison:
 class Needs:
     """What a comparison is computed from: methods of one domain, scored or only trained."""
 
-    domain: str
+    domain: str | None
+    """None where experiments.yaml declares no such column: nothing here can decide it."""
     methods: frozenset[str]
     scored: bool
 
@@ -70,12 +71,15 @@ def _relation(more: str, less: str, entry: Entry, unit: str) -> str:
     return f"{more} ≥ {less} − {entry['margin']:g} {unit}" if "margin" in entry else f"{more} > {less}"
 
 
-def _column(decl: Declarations, entry: Entry) -> Column:
+def _column(decl: Declarations, entry: Entry) -> Column | None:
+    """The declared column; None where only the paper's table has it. Raises ValueError where neither has."""
     table = decl.experiments.get(entry["table"])
     headers = {column.header: column for column in table.columns} if isinstance(table, TableEntry) else {}
-    if entry["column"] not in headers:
-        raise ValueError(f"{CLAIMS}: {entry['table']} has no column {entry['column']!r}; it has {list(headers)}")
-    return headers[entry["column"]]
+    printed_headers = [name for row in published_table(entry["table"])[:1] for name in row]
+    known = list(dict.fromkeys([*headers, *printed_headers[2:]]))  # after method and label
+    if entry["column"] not in known:
+        raise ValueError(f"{CLAIMS}: {entry['table']} has no column {entry['column']!r}; it has {known}")
+    return headers.get(entry["column"])
 
 
 def _printed_difference(column: Column, entry: Entry) -> str | None:
@@ -105,6 +109,7 @@ def _detectable(estimate: Estimate) -> float | None:
 def compare_scores(results: Results, entry: Entry) -> Comparison:
     """Two methods on the questions of a table's column, paired by question and seed."""
     column, more, less = _column(results.decl, entry), str(entry["more"]), str(entry["less"])
+    assert column is not None, "only what is declared is decided"
     domain = column.domain
     if "expert" in (more, less):
         other, sign = (less, 1) if more == "expert" else (more, -1)
@@ -122,7 +127,9 @@ def compare_scores(results: Results, entry: Entry) -> Comparison:
 
 
 def _scores_needed(decl: Declarations, entry: Entry) -> Needs:
-    return Needs(_column(decl, entry).domain, frozenset({entry["more"], entry["less"]} - {"expert"}), scored=True)
+    column = _column(decl, entry)
+    methods = frozenset({entry["more"], entry["less"]} - {"expert"})
+    return Needs(column.domain if column else None, methods, scored=True)
 
 
 def _window(frame: pd.DataFrame, value: str, part: Entry, length: float) -> pd.Series:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from reference_impl.config import load_declarations, load_scale
+from reference_impl.config.experiments import TableEntry
 from reports.claims import combine, decide, main
 from reports.comparisons import (
     CLAIMS,
@@ -250,6 +251,19 @@ ALLOWED = {
     "epochs": {"figure", "epochs", "domain", "more", "less"},
     "validation": {"figure", "validation", "domain", "more", "less"},
 }
+
+
+def test_claims_on_a_column_that_is_not_declared_are_left_out(results: Results) -> None:
+    """A user's experiments.yaml may have fewer columns than the paper, or fewer tables."""
+    table = results.decl.experiments["table1"]
+    assert isinstance(table, TableEntry)
+    math = tuple(column for column in table.columns if column.domain == "math")
+    narrow = table.model_copy(update={"domains": ("math",), "columns": math})
+    decl = dataclasses.replace(results.decl, experiments={"table1": narrow}, headline=("table1",))
+    decided = {claim.id for claim in decide(dataclasses.replace(results, decl=decl), ["table1"])}
+    every = {claim.id for claim in decide(results, ["table1"])}
+    on_tool = {entry["id"] for entry in entries() if "BFCL Overall" in str(entry["comparisons"])}
+    assert decided and decided < every and not decided & on_tool and every & on_tool
 
 
 def test_every_claim_s_methods_are_in_what_it_cites() -> None:

@@ -32,6 +32,7 @@ def write_inputs(folder: Path) -> None:
     shutil.copytree(CONFIG_DIR, folder / "config")
     scale = yaml.safe_load((folder / "config/scales/smoke.yaml").read_text(encoding="utf-8"))
     scale["strategy"] = {"kind": "deepspeed", "zero_stage": 2, "processes": 2}
+    scale["launcher"] = {"train": "torchrun --standalone --nproc-per-node {processes} -m --"}
     scale["micro_batch_tokens"] = 300
     scale["domains"]["math"] |= SIZES
     (folder / "config/scales/pair.yaml").write_text(yaml.safe_dump(scale), encoding="utf-8")

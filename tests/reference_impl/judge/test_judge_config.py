@@ -39,7 +39,7 @@ def test_http() -> None:
     ("text", "message"),
     [
         ("{}", "--judge: missing key 'kind'"),
-        ("local", "--judge: Input should be a valid dictionary or object to extract fields from, found 'local'"),
+        ("local", "--judge: expected keys with values, found 'local'"),
         ("{kind: loca}", "--judge: unknown value 'loca'; did you mean 'local'? (allowed: local, http)"),
         ("{kind: local, nois: 0.1}", "--judge: nois: unknown key; did you mean 'noise'?"),
         ("{kind: local, kind: http}", "--judge: line 1: key 'kind' stands twice"),
