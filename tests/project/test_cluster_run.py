@@ -25,7 +25,7 @@ from reference_impl.files import file_hash, read_jsonl, write_jsonl
 from tests.support.checkout import copy_project
 from tests.support.real_data import openr1_row, toolace_row
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 
 SCALE = "cluster"
 MODEL = "Tiny-Qwen2"

@@ -23,6 +23,8 @@ from reference_impl.step.objective import build_objective
 from reference_impl.train import main
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = REPO / "pipelines/sandbox/policies/sandbox-math"
 has_trl = importlib.util.find_spec("trl") is not None
 needs_trl = pytest.mark.skipif(not has_trl, reason="trl is not installed: make setup")

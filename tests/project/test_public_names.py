@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.checkout import REPO
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = {
     "reference_impl.losses": [
         "sft_loss",

@@ -14,6 +14,8 @@ import yaml
 from pipelines.plan import load_plan
 from tests.support.checkout import REPO, copy_project
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = importlib.util.find_spec("snakemake_executor_plugin_slurm") is not None
 needs_plugin = pytest.mark.skipif(not PLUGIN, reason="pip install --requirement requirements/slurm.txt")
 

@@ -11,6 +11,8 @@ from reference_impl.files import read_jsonl
 from tests.support.checkout import copy_project, snakemake
 from tests.support.workflow_plans import MATH_TASKS, SMOKE, edit, planned
 
+pytestmark = pytest.mark.slow
+
 NEW_METHOD = """
 chord_phi_strong:
   label: CHORD-φ, μ = 0.3

@@ -12,6 +12,8 @@ from reports.inputs import Results
 from reports.site import render
 from tests.support.synthetic_results import synthetic_results
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = """
 my_table:
   kind: table

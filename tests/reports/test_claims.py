@@ -24,6 +24,8 @@ from reports.comparisons import (
 from reports.inputs import Results
 from tests.support.synthetic_results import metrics_row, synthetic_results, write_json, write_lines, write_scores
 
+pytestmark = pytest.mark.slow
+
 BFCL = {"table": "table1", "column": "BFCL Overall", "more": "chord_phi", "less": "grpo"}
 
 

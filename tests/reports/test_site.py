@@ -15,6 +15,8 @@ from reports.site import bar, column_groups, declared, main, render, runs_behind
 from reports.tables import build
 from tests.support.synthetic_results import synthetic_results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:

@@ -18,6 +18,8 @@ from reports.table_notes import row_labels
 from reports.tables import build, implied_values, main
 from tests.support.synthetic_results import synthetic_results, tables, write_json, write_scores
 
+pytestmark = pytest.mark.slow
+
 TABLES = tables(load_declarations())
 
 

@@ -16,6 +16,8 @@ from pipelines.policy.models import Model, load_models
 from tests.support.checkout import REPO, copy_project, snakemake
 from tests.support.workflow_plans import edit, planned_jobs
 
+pytestmark = pytest.mark.slow
+
 HASH = "0123456789abcdef" * 2 + "01234567"
 
 

@@ -11,6 +11,8 @@ from reference_impl.config import load_declarations
 from tests.support.checkout import REPO, copy_project, snakemake
 from tests.support.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, planned_jobs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:

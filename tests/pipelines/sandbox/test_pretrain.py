@@ -15,6 +15,8 @@ from pipelines.sandbox.pretrain import accumulate_gradients, build_model, encode
 from reference_impl.config.model import parse
 from reference_impl.files import file_hash
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "world": "math",
     "vocab_size": 400,

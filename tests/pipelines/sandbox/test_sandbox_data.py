@@ -25,6 +25,8 @@ from pipelines.sandbox.pretrain import train_tokenizer
 from reference_impl.config import load_declarations, load_scale
 from reference_impl.files import read_jsonl, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 
 

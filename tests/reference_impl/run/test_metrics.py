@@ -21,6 +21,8 @@ from reference_impl.run.boards import asked_boards, check_boards
 from reference_impl.run.metrics import StepLog
 from tests.conftest import REPO
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef" * 2 + "fedcba98"
 """Of the form of a W&B key."""
 

@@ -28,6 +28,8 @@ from reference_impl.step.batching import cuts
 from reference_impl.step.token_logprobs import token_logprobs
 from reference_impl.strategy.models import logits_and_router_loss
 
+pytestmark = pytest.mark.slow
+
 V = 61
 SHAPE: dict[str, Any] = {
     "vocab_size": V,

@@ -32,9 +32,12 @@ from tests.support.deepspeed_worker import (
 )
 from tests.support.two_machines import arguments, deepspeed_on_two_machines, train_on_two_machines
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed (requirements/gpu.txt)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed (requirements/gpu.txt)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
