@@ -15,6 +15,8 @@ from evaluation.statistics import (
     variance_components,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_answer_a_question_gives_wilsons_interval() -> None:
     # 8 of 10 right: SE^2 = 0.8 x 0.2 / 9, so n_eff = 9; Wilson with p = 0.8, n = 9, z = 1.96: centre = (0.8 +

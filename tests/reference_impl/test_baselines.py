@@ -23,6 +23,8 @@ from tests.reference_impl.test_trainer import assert_resumes_identically, config
 from tests.reference_impl.test_trainer_wiring import likes_vowels, script, spy_on_updates
 from tests.support.one_update import one_update
 
+pytestmark = pytest.mark.slow
+
 GROUP = 4
 LONG = 400
 """Response tokens that no demonstration is cut at."""

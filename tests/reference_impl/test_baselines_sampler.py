@@ -24,6 +24,8 @@ from tests.reference_impl.test_moe import SHAPE, load_balancing
 from tests.reference_impl.test_trainer import assert_resumes_identically, config_of, trainer_of
 from tests.reference_impl.test_trainer_wiring import likes_vowels, spy_on_updates
 
+pytestmark = pytest.mark.slow
+
 RELAXED = {"rl_prompts": 2, "group_size": 4, "max_response_tokens": 8, "max_grad_norm": 1e9}
 
 

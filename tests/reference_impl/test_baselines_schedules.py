@@ -15,6 +15,8 @@ from reference_impl.trainer import Trainer
 from tests.reference_impl.test_trainer import assert_resumes_identically, config_of, trainer_of
 from tests.reference_impl.test_trainer_wiring import likes_vowels, script
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"learning_rate": 1e-3, "max_response_tokens": 8, "rl_prompts": 2, "group_size": 4, "sft_batch": 3}
 
 

@@ -10,6 +10,8 @@ from reference_impl.config import load_declarations, load_scale, resolve_run
 from reference_impl.files import file_hash, read_jsonl
 from reference_impl.train import main
 
+pytestmark = pytest.mark.slow
+
 SIZES = load_scale("smoke").domains["math"]
 
 

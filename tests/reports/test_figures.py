@@ -30,6 +30,8 @@ from reports.style import (
 )
 from tests.support.synthetic_results import synthetic_results
 
+pytestmark = pytest.mark.slow
+
 FIGURES = [name for name, entry in load_declarations().experiments.items() if entry.kind == "figure"]
 
 

@@ -11,6 +11,8 @@ from reports.inputs import ROOT
 from reports.readme import END, PICTURE, RESULTS, START
 from tests.support.synthetic_results import synthetic_results
 
+pytestmark = pytest.mark.slow
+
 TABLE = """method,label,seeds,sandbox-x,sandbox-x low,sandbox-x high,sandbox-x seed sd,sandbox-x unreadable,AMC (paper)\
 ,y,y low,y high,y seed sd,AIME24 (paper),z,z low,z high,z seed sd,MMLU-Pro (paper)\
 ,w,w low,w high,w seed sd,BFCL Overall (paper)

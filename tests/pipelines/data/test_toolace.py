@@ -21,6 +21,8 @@ from reference_impl.text.prompts import render
 from tests.support.judge_server import Handler, serve
 from tests.support.real_data import FUNCTIONS, benchmarks_folder, described, toolace_row, toolace_system
 
+pytestmark = pytest.mark.slow
+
 ANY = Limits(16384)
 R1 = "DeepSeek-R1"
 NAMES = (

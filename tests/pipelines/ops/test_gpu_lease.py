@@ -14,6 +14,8 @@ import pytest
 from pipelines.ops.gpu_lease import DEVICES, LOCKS, VISIBLE, Device, lease, list_devices, lock_folder
 from tests.support.checkout import REPO
 
+pytestmark = pytest.mark.slow
+
 MACHINE = [Device("0", "GPU-aaaa1111"), Device("1", "GPU-aaaa2222"), Device("2", "GPU-bbbb3333")]
 LOG_USE = """
 import os, sys, time

@@ -23,6 +23,8 @@ from reference_impl.rollout.sampling import PromptBatch
 from reference_impl.step.batching import prompt_ids
 from reference_impl.text.prompts import render
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 POLICY = SHIPPED / "sandbox-medicine"
 REWARD = build_reward("judge", LocalJudgeSettings(kind="local"), seed=0)

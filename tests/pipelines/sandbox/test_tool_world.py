@@ -15,6 +15,8 @@ from pipelines.sandbox.tool_functions import FAMILIES, HOURS, QUARTERS, guess_va
 from reference_impl.rewards import tool_reward
 from reference_impl.text.prompts import render
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 POLICY = Path(__file__).resolve().parents[3] / "pipelines" / "sandbox" / "policies" / "sandbox-tool"
 
