@@ -14,6 +14,8 @@ from reference_impl.rollout import GenerationRequest
 from reference_impl.rollout.transformers_engine import TransformersEngine
 from reference_impl.strategy.models import logits_and_router_loss
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(hidden_size=32, layers=2, heads=2, intermediate_size=24, experts=4, experts_per_token=2)
 PROMPTS = ((5, 9, 31, 7, 12, 300), (40, 8), (5, 9, 31), (77,))
 

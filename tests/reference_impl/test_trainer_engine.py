@@ -20,6 +20,8 @@ from reference_impl.trainer import Trainer
 from tests.reference_impl.test_trainer import config_of, sequences_of, trainer_of
 from tests.support.one_update import one_update
 
+pytestmark = pytest.mark.slow
+
 
 def dies(call: Callable[..., Any], when: set[int], said: list[str]) -> Callable[..., Any]:
     """The call, with an engine's death in the place of those whose numbers are in ``when``."""

@@ -19,6 +19,8 @@ from reference_impl.step.batching import expert_sequence
 from reference_impl.text.prompts import render
 from tests.support.real_data import toolace_row
 
+pytestmark = pytest.mark.slow
+
 CONVERSATION = pyarrow.list_(pyarrow.struct({"role": pyarrow.string(), "content": pyarrow.string()}))
 COLUMNS = {"messages": ["messages"], "prompt_completion": ["prompt", "completion"]}
 
