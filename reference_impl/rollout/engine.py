@@ -22,13 +22,16 @@ class Completion:
     """One sampled response.
 
     ``token_ids`` ends with the end-of-turn token unless ``truncated``; ``text`` leaves that token out. ``logprobs``
-    are the engine's own, natural logarithms under the sampling temperature, one per token.
+    are the engine's own, natural logarithms under the sampling temperature, one per token. ``entropies`` are those of
+    the distributions that the tokens were drawn from, in nats, before ``top_p`` cuts them; none where an engine does
+    not tell them.
     """
 
     token_ids: tuple[int, ...]
     text: str
     logprobs: tuple[float, ...]
     truncated: bool
+    entropies: tuple[float, ...] = ()
 
 
 class EngineDeadError(RuntimeError):

@@ -85,14 +85,17 @@ class TransformersEngine:
         logits_BV, cache, mask_BT = self._prefill([request.prompt_ids for request in requests])
         tokens: list[list[int]] = [[] for _ in requests]
         logprobs: list[list[float]] = [[] for _ in requests]
+        entropies: list[list[float]] = [[] for _ in requests]
         alive = list(range(len(requests)))
         for t in range(max_tokens):
-            ids_B, logprobs_B = sample_tokens(
-                logits_BV, torch.from_numpy(uniforms_BT[alive, t]).to(logits_BV.device), temperature, top_p
-            )
-            for i, token, logprob in zip(alive, ids_B.tolist(), logprobs_B.tolist(), strict=True):
+            uniforms_B = torch.from_numpy(uniforms_BT[alive, t]).to(logits_BV.device)
+            ids_B, *found = sample_tokens(logits_BV, uniforms_B, temperature, top_p)
+            for i, token, logprob, entropy in zip(
+                alive, ids_B.tolist(), *(values_B.tolist() for values_B in found), strict=True
+            ):
                 tokens[i].append(token)
                 logprobs[i].append(logprob)
+                entropies[i].append(entropy)
             keep_B = ~torch.isin(ids_B, self.stop_ids)
             if not keep_B.all():
                 keep = keep_B.nonzero().flatten()
@@ -103,7 +106,7 @@ class TransformersEngine:
             if not alive or t + 1 == max_tokens:
                 break
             logits_BV, mask_BT = self._decode(ids_B, cache, mask_BT)
-        return [self._completion(*item) for item in zip(tokens, logprobs, strict=True)]
+        return [self._completion(*item) for item in zip(tokens, logprobs, entropies, strict=True)]
 
     def sleep(self) -> None:
         """Give memory that torch keeps for the next batch back to the GPU: the update needs it in other sizes.
@@ -155,10 +158,10 @@ class TransformersEngine:
         )
         return out.logits[:, -1], mask_BT
 
-    def _completion(self, token_ids: list[int], logprobs: list[float]) -> Completion:
+    def _completion(self, token_ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
         stopped = token_ids[-1] in self.stop_ids.tolist()
         text = str(self.tokenizer.decode(token_ids[:-1] if stopped else token_ids, skip_special_tokens=False))
-        return Completion(tuple(token_ids), text, tuple(logprobs), truncated=not stopped)
+        return Completion(tuple(token_ids), text, tuple(logprobs), truncated=not stopped, entropies=tuple(entropies))
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -184,20 +187,25 @@ def rows_at_once(batch_size: int, free: int | None, sequence_bytes: int) -> int:
     return max(1, min(batch_size, int(free * CACHE_SHARE) // sequence_bytes))
 
 
-def sample_tokens(logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
-    """Inverse-CDF sampling: token ids (B,) and their log-probabilities (B,) under the tempered distribution.
+def sample_tokens(
+    logits_BV: Tensor, uniforms_B: Tensor, temperature: float, top_p: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inverse-CDF sampling: token ids (B,), their log-probabilities (B,) and the entropy (B,) of each distribution,
+    both of the tempered distribution, in nats.
 
     One uniform number in [0, 1) decides one token, so a sequence's randomness is a short list of its own. The sums
     run in float64: in float32 the tail of a large vocabulary would be lost.
     """
     logprobs_BV = torch.log_softmax(logits_BV.float() / temperature, dim=-1)
     probs_BV = logprobs_BV.double().exp()
+    # 0 * log 0 is 0: a logit of -inf has no share in it.
+    entropy_B = -(probs_BV * logprobs_BV.clamp(min=-1e30)).sum(-1)
     if top_p < 1:
         probs_BV = nucleus(probs_BV, top_p)
     cumulative_BV = probs_BV.cumsum(-1)
     thresholds_B1 = uniforms_B[:, None] * cumulative_BV[:, -1:]
     ids_B = torch.searchsorted(cumulative_BV, thresholds_B1, right=True).clamp(max=probs_BV.shape[-1] - 1)[:, 0]
-    return ids_B, logprobs_BV.gather(-1, ids_B[:, None])[:, 0]
+    return ids_B, logprobs_BV.gather(-1, ids_B[:, None])[:, 0], entropy_B
 
 
 def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:

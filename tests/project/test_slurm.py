@@ -151,10 +151,14 @@ def test_a_run_on_two_machines_asks_for_both(tmp_path: Path) -> None:
 
 HELLO = """
 import os
+import sys
+
 import torch.distributed as dist
 
 dist.init_process_group("gloo")
-print(f"rank {dist.get_rank()} of {dist.get_world_size()}, local {os.environ['LOCAL_RANK']}", flush=True)
+# One write: two processes share this stream, and `print` sends a line's end by itself.
+sys.stdout.write(f"rank {dist.get_rank()} of {dist.get_world_size()}, local {os.environ['LOCAL_RANK']}\\n")
+sys.stdout.flush()
 """
 
 

@@ -1,5 +1,6 @@
 """The transformers engine: seeds decide a sample, batching does not, log-probs are the model's own."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,19 @@ def test_stop_token_ends_a_sequence_and_is_left_out_of_the_text(tiny_policy: Pat
 def test_sampling_follows_the_distribution() -> None:
     probs = torch.tensor([0.5, 0.3, 0.15, 0.05])
     uniforms = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
-    ids, logprobs = sample_tokens(probs.log().expand(10_000, 4), uniforms, temperature=1.0, top_p=1.0)
+    ids, logprobs, entropies = sample_tokens(probs.log().expand(10_000, 4), uniforms, temperature=1.0, top_p=1.0)
     assert torch.bincount(ids).tolist() == [5000, 3000, 1500, 500]
+    assert entropies[0].item() == pytest.approx(-sum(p * math.log(p) for p in probs.tolist()), rel=1e-6)
     torch.testing.assert_close(logprobs.exp(), probs[ids])
-    hot, _ = sample_tokens(probs.log().expand(10_000, 4), uniforms, temperature=0.5, top_p=1.0)
+    hot, *_ = sample_tokens(probs.log().expand(10_000, 4), uniforms, temperature=0.5, top_p=1.0)
     # p^2 / sum p^2: 0.25 / 0.365 = 0.6849
     assert torch.bincount(hot)[0].item() == pytest.approx(6849, abs=2)
+
+
+def test_a_token_that_cannot_be_sampled_has_no_share_in_the_entropy() -> None:
+    logits_BV = torch.tensor([[0.0, 0.0, -math.inf]])
+    _, _, entropies = sample_tokens(logits_BV, torch.zeros(1, dtype=torch.float64), temperature=1.0, top_p=0.5)
+    assert entropies.item() == pytest.approx(math.log(2))
 
 
 def test_nucleus_keeps_the_smallest_sufficient_set() -> None:
