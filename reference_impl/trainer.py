@@ -34,6 +34,8 @@ from reference_impl.step.batching import TrainingSequence, epoch_indices, expert
 from reference_impl.step.groups import Demonstrations, group_sequences
 from reference_impl.step.loss import LossTerms, StepTokens, step_losses
 from reference_impl.step.objective import Objective, build_objective
+from reference_impl.step.shared_prefix import share_prompts
+from reference_impl.step.silent import set_silent_aside, silent_terms
 from reference_impl.strategy import Strategy
 from reference_impl.strategy.distributed import gather, rank, share
 
@@ -67,6 +69,7 @@ class Trainer:
         self.engine = SyncedEngine(engine, strategy.weights, config.max_response_tokens, config.temperature)
         self.folder = folder
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+        self.packed = config.share_prompts and share_prompts(strategy.model)
         self.objective: Objective = build_objective(config)
         self.reward = build_reward(config.reward, config.judge, seed=config.seed)
         self.prompts = [prompt_ids(tokenizer, row) for row in data.prompts]
@@ -130,9 +133,11 @@ class Trainer:
         self.engine.sleep()
         if mu.new_stage:
             self.strategy.reset_optimizer()
-        sequences, terms = [*groups, *expert], LossTerms()
+        sequences = [*groups, *expert]
         tokens = StepTokens.count(sequences)
-        for loss, part in self.losses(sequences, mu.value, tokens):
+        learning, silent = set_silent_aside(self.strategy.model, self.objective, sequences)
+        terms = silent_terms(silent, tokens)
+        for loss, part in self.losses(learning, mu.value, tokens):
             self.strategy.backward(loss)
             terms += part
         grad_norm = self.strategy.step()
@@ -194,6 +199,7 @@ class Trainer:
             temperature=self.config.temperature,
             micro_batch_tokens=self.config.micro_batch_tokens,
             pad_id=self.pad_id,
+            packed=self.packed,
         )
 
     def advance(self, mu: Mu, grad_norm: float) -> None:

@@ -73,6 +73,8 @@ class RunConfig:
     engine_options: EngineOptions = field(default_factory=EngineOptions)
     tis_cap: float | None = None
     """Of truncated importance sampling between sampler and policy; None, as in the paper: the two are taken as one."""
+    share_prompts: bool = False
+    """An update computes the prompt of a group once, in packed rows."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy: what `run.json` records and `hash` is of."""
@@ -93,8 +95,9 @@ class RunConfig:
         longest = values.pop("engine_options").get("max_model_len")
         if longest is not None:  # of the engine's options the only one that changes samples
             values["max_model_len"] = longest
-        if values["tis_cap"] is None:
-            del values["tis_cap"]
+        for key, usual in (("tis_cap", None), ("share_prompts", False)):
+            if values[key] is usual:
+                del values[key]
         precision = values.pop("strategy")["precision"]
         if precision != "fp32":
             values["precision"] = precision
@@ -209,4 +212,5 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         strategy=scale.strategy,
         engine_options=scale.engine_options,
         tis_cap=scale.tis_cap,
+        share_prompts=scale.share_prompts,
     )

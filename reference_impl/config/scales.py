@@ -173,6 +173,9 @@ class Scale(Declared):
     """Cap of truncated importance sampling between sampler and policy; null, as in the paper: without."""
     micro_batch_tokens: Count
     """Tokens of a forward and backward pass, padding included."""
+    share_prompts: bool = False
+    """An update computes the prompt of a group once, in packed rows: faster where prompts are not much shorter than
+    responses. Without an effect for an architecture that cannot (sliding windows, soft-capping)."""
     rollout_batch: Count
     """Sequences that are sampled side by side."""
     strategy: Annotated[StrategyChoice, Field(discriminator="kind")] = TorchChoice()

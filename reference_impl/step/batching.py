@@ -6,7 +6,7 @@ cut changes nothing but memory and speed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reference_impl.step.token_logprobs import token_logprobs
+from reference_impl.step.shared_prefix import PackedRow, pack, packed_logprobs
+from reference_impl.step.token_logprobs import spread, token_logprobs
 from reference_impl.text.chat import end_of_turn, prompt_text
 
 Kind = Literal["rollout", "demonstration", "expert"]
@@ -26,8 +27,8 @@ batch."""
 class TrainingSequence:
     """A prompt and its response, as token ids; the loss sees the response only.
 
-    Members of a group have an ``advantage``; rollouts have ``engine_logprobs`` (what the engine said of its own
-    tokens) and are ``correct`` or not.
+    Members of a group have an ``advantage``; rollouts have ``engine_logprobs`` and, of some engines,
+    ``engine_entropies`` (what the engine said of its own tokens) and are ``correct`` or not.
     """
 
     prompt_ids: tuple[int, ...]
@@ -35,6 +36,7 @@ class TrainingSequence:
     kind: Kind
     advantage: float = 0.0
     engine_logprobs: tuple[float, ...] = ()
+    engine_entropies: tuple[float, ...] = ()
     correct: bool = False
     complete: bool = True
     """Whether the response reaches its end of turn."""
@@ -58,6 +60,8 @@ class MicroBatch:
     advantages_B: Tensor
     engine_logprobs_BT: Tensor
     """The rollout engine's log-probs of rollout tokens, 0 elsewhere."""
+    packed: PackedRow | None = None
+    """The same sequences for the forward pass, each prompt once; None: they are passed as they stand here."""
 
     @property
     def rollout_mask_BT(self) -> Tensor:
@@ -104,12 +108,43 @@ def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max
 
 
 def micro_batches(
-    sequences: Sequence[TrainingSequence], budget: int, pad_id: int, device: torch.device | str = "cpu"
+    sequences: Sequence[TrainingSequence],
+    budget: int,
+    pad_id: int,
+    device: torch.device | str = "cpu",
+    packed: torch.dtype | None = None,
 ) -> Iterator[MicroBatch]:
-    """Micro-batches of at most ``budget`` tokens, padding included (a longer sequence stands alone)."""
-    order = sorted(sequences, key=lambda sequence: sequence.tokens)
-    for places in cuts([sequence.tokens for sequence in order], budget):
-        yield _pad([order[i] for i in places], pad_id, device)
+    """Micro-batches of at most ``budget`` tokens, padding included (a longer sequence stands alone).
+
+    Sequences of similar length are neighbours. ``packed`` is the precision of a model that takes packed rows: then
+    those of one prompt are neighbours, and the prompt counts once.
+    """
+    if packed is None:
+        order = sorted(sequences, key=lambda sequence: sequence.tokens)
+        for places in cuts([sequence.tokens for sequence in order], budget):
+            yield _pad([order[i] for i in places], pad_id, device)
+        return
+    longest: dict[tuple[int, ...], int] = {}
+    for sequence in sequences:
+        longest[sequence.prompt_ids] = max(longest.get(sequence.prompt_ids, 0), len(sequence.response_ids))
+    order = sorted(sequences, key=lambda sequence: (longest[sequence.prompt_ids], sequence.prompt_ids))
+    for places in packed_cuts(order, budget):
+        part = [order[i] for i in places]
+        row = pack([sequence.prompt_ids for sequence in part], [sequence.response_ids for sequence in part], packed)
+        yield replace(_pad(part, pad_id, device), packed=row.to(device))
+
+
+def packed_cuts(sequences: Sequence[TrainingSequence], budget: int) -> Iterator[range]:
+    """Places of neighbours that are at most ``budget`` tokens in a packed row (a longer one alone)."""
+    start = total = 0
+    for i, sequence in enumerate(sequences):
+        same = i > start and sequences[i - 1].prompt_ids == sequence.prompt_ids
+        total += len(sequence.response_ids) if same else sequence.tokens
+        if i > start and total > budget:
+            yield range(start, i)
+            start, total = i, sequence.tokens
+    if sequences:
+        yield range(start, len(sequences))
 
 
 def cuts(lengths: Sequence[int], budget: int) -> Iterator[range]:
@@ -150,7 +185,11 @@ def _pad(sequences: Sequence[TrainingSequence], pad_id: int, device: torch.devic
 
 def token_statistics(model: PreTrainedModel, batch: MicroBatch, temperature: float) -> Statistics:
     """Log-probs and entropies of a micro-batch's responses under the tempered policy."""
-    return Statistics(*token_logprobs(model, batch.ids_BT1, batch.real_BT1, batch.mask_BT, temperature))
+    if batch.packed is None:
+        return Statistics(*token_logprobs(model, batch.ids_BT1, batch.real_BT1, batch.mask_BT, temperature))
+    next_ids_N = batch.ids_BT1[:, 1:][batch.mask_BT]
+    logprobs_N, entropy_N, router_loss = packed_logprobs(model, batch.packed, next_ids_N, temperature)
+    return Statistics(spread(logprobs_N, batch.mask_BT), spread(entropy_N, batch.mask_BT), router_loss)
 
 
 def epoch_indices(rows: int, batch: int, number: int, seed: int) -> list[int]:

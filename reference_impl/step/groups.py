@@ -82,6 +82,7 @@ def group_sequences(
                 r.completion.token_ids,
                 "rollout",
                 engine_logprobs=r.completion.logprobs,
+                engine_entropies=r.completion.entropies,
                 correct=r.graded.correct,
             )
             for r in group

@@ -54,9 +54,12 @@ class LossTerms:
     phi: float = 0.0
     """Mean weight of expert tokens."""
     entropy: float = 0.0
-    """Mean over rollout tokens, in nats, as the next two."""
+    """Mean over rollout tokens, in nats, as the next."""
     clipped: float = 0.0
+    compared: float = 0.0
+    """Rollout tokens of which both the sampler and the update say how probable they were; the next is over these."""
     engine_kl: float = 0.0
+    """Sum over tokens, in nats."""
     ratio: float = 0.0
     """Sum of the ratios of policy to sampler; the next, of their squares: see `mismatch.ess`."""
     ratio_squared: float = 0.0
@@ -84,15 +87,19 @@ def step_losses(
     temperature: float,
     micro_batch_tokens: int,
     pad_id: int,
+    packed: bool = False,
 ) -> Iterator[tuple[Tensor, LossTerms]]:
     """The loss of each micro-batch of this rank's sequences, to call backward on, and its terms. Shares of Eq. 3: their
-    sum over micro-batches and ranks is the step's loss.
+    sum over micro-batches and ranks is the step's loss. ``packed``: in rows that hold a group's prompt once, of a model
+    that takes them (`shared_prefix.share_prompts`).
 
     Both denominators count the tokens of the global step, so the result does not depend on how the step is cut into
     ranks and micro-batches (a mixture of experts' router loss is a mean over each, and does a little).
     """
-    batches = list(micro_batches(sequences, micro_batch_tokens, pad_id, model.device))
-    missing = max_over_ranks(len(batches)) - len(batches)
+    precision = model.dtype if packed else None
+    batches = list(micro_batches(sequences, micro_batch_tokens, pad_id, model.device, precision))
+    # One at least: without gradients the optimizer would stand still, where zeros let its momentum go on.
+    missing = max(1, max_over_ranks(len(batches))) - len(batches)
     batches += [empty_micro_batch(pad_id, model.device)] * missing
     phi: Sequence[Tensor | None] = [None] * len(batches)
     if objective.phi_needs_global_batch and mu > 0:
@@ -152,7 +159,8 @@ def rl_loss(objective: Objective, batch: MicroBatch, stats: Statistics, tokens: 
     ratio, ratio_squared = ratio_sums(logprobs_BT, engine_BT, mask_BT)
     terms = LossTerms(
         clipped=float(clipped),
-        engine_kl=float(approx_kl(logprobs_BT.detach(), engine_BT, mask_BT, denom=tokens.rollout)),
+        compared=float(mask_BT.sum()),
+        engine_kl=float(approx_kl(logprobs_BT.detach(), engine_BT, mask_BT, denom=1)),
         ratio=ratio,
         ratio_squared=ratio_squared,
         entropy=masked_sum(stats.entropy_BT, mask_BT) / tokens.rollout,

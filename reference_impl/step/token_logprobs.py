@@ -46,17 +46,65 @@ def token_logprobs(
 
     ``ids_BT1`` are right-padded token ids, ``real_BT1`` is 1 for tokens, and position t of ``mask_BT`` is 1 where token
     t+1 belongs to a response. Both results have shape (B, T), are float32 (float64 of a float64 model), entropies in
-    nats, and zero outside the mask. Up to ``logits_budget`` logits, all of them are made at once, which is faster:
-    nothing is computed twice.
+    nats, and zero outside the mask. Raises ValueError as `next_token_logprobs`.
+    """
+    sources_N = torch.nn.functional.pad(mask_BT, (0, 1)).flatten().nonzero()[:, 0]
+    logprobs_N, entropy_N, router_loss = next_token_logprobs(
+        model, ids_BT1, real_BT1, sources_N, ids_BT1[:, 1:][mask_BT], temperature, logits_budget
+    )
+    return spread(logprobs_N, mask_BT), spread(entropy_N, mask_BT), router_loss
+
+
+def spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+    """(B, T): the values, in order, where the mask is 1, and 0 elsewhere."""
+    return values_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT, values_N)
+
+
+def next_token_logprobs(
+    model: PreTrainedModel,
+    ids_BT: Tensor,
+    counts_BT: Tensor,
+    sources_N: Tensor,
+    next_ids_N: Tensor,
+    temperature: float,
+    logits_budget: int = LOGITS_BUDGET,
+    **arguments: Any,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Log-probs (N,) of the next tokens, entropies (N,) of the distributions that they come from, the router loss.
+
+    ``sources_N`` are the places, among the B * T, of the tokens that each is next to; a place may stand several times.
+    ``counts_BT`` and ``arguments`` are those of `strategy.models.logits_and_router_loss`. Up to ``logits_budget``
+    logits, all of them are made at once, which is faster: nothing is computed twice.
 
     Raises ValueError above the budget for an architecture that changes its logits after the output embedding (Gemma's
     soft-capping, Cohere's and Granite's scaling).
     """
-    if ids_BT1.numel() * model.config.vocab_size > logits_budget:
-        return _chunked(model, ids_BT1, real_BT1, mask_BT, temperature, logits_budget)
-    logits_BT1V, router_loss = logits_and_router_loss(model, ids_BT1, real_BT1)
-    logprobs_BT, entropy_BT = _of_logits(logits_BT1V[:, :-1], ids_BT1[:, 1:], temperature)
-    return logprobs_BT.masked_fill(~mask_BT, 0.0), entropy_BT.masked_fill(~mask_BT, 0.0), router_loss
+    head = model.get_output_embeddings()
+    to_logits = head.forward
+    chunk_tokens = max(1, logits_budget // model.config.vocab_size)
+    in_chunks = len(next_ids_N) > chunk_tokens
+    made: list[Tensor] = []
+
+    def forward(hidden_BTH: Tensor) -> Tensor:
+        """What the model takes for its logits: those (1, N, V), or log-probs (1, N), of the sources only."""
+        hidden_NH = hidden_BTH.flatten(0, 1).index_select(0, sources_N)
+        if in_chunks:
+            learning = [weight for weight in head.parameters() if weight.requires_grad]
+            made.extend(_InChunks.apply(to_logits, chunk_tokens, temperature, next_ids_N, hidden_NH, *learning))
+            return made[0][None]
+        return to_logits(hidden_NH[None])
+
+    with _forward_replaced(head, forward):
+        found_1N, router_loss = logits_and_router_loss(model, ids_BT, counts_BT, **arguments)
+    if not in_chunks:
+        return *_of_logits(found_1N[0], next_ids_N, temperature), router_loss
+    # A model that only hands on what its output embedding returned hands on this very memory.
+    if not made or found_1N.shape != (1, len(next_ids_N)) or found_1N.data_ptr() != made[0].data_ptr():
+        raise ValueError(
+            f"{type(model).__name__} changes its logits after its output embedding, so they cannot be made in chunks; "
+            f"allowed: micro-batches with at most {chunk_tokens} tokens of responses, found {len(next_ids_N)}"
+        )
+    return found_1N[0], made[1], router_loss
 
 
 def _of_logits(logits_XV: Tensor, next_ids_X: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -128,37 +176,6 @@ class _InChunks(torch.autograd.Function):
 def _chunks(tokens: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The tensors cut along their first dimension; one empty chunk of empty tensors."""
     return zip(*(tensor.split(tokens) for tensor in tensors), strict=True)
-
-
-def _chunked(
-    model: PreTrainedModel, ids_BT1: Tensor, real_BT1: Tensor, mask_BT: Tensor, temperature: float, logits_budget: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    head = model.get_output_embeddings()
-    to_logits = head.forward
-    chunk_tokens = max(1, logits_budget // model.config.vocab_size)
-    positions_N = torch.nn.functional.pad(mask_BT, (0, 1)).flatten().nonzero()[:, 0]
-    next_ids_N = ids_BT1[:, 1:][mask_BT]
-    results: list[Tensor] = []
-
-    def forward(hidden_BT1H: Tensor) -> Tensor:
-        """Log-probs (B, T+1) where the model expects logits; the entropies are left in ``results``."""
-        hidden_NH = hidden_BT1H.flatten(0, 1).index_select(0, positions_N)
-        learning = [weight for weight in head.parameters() if weight.requires_grad]
-        for values_N in _InChunks.apply(to_logits, chunk_tokens, temperature, next_ids_N, hidden_NH, *learning):
-            zeros_X = torch.zeros(ids_BT1.numel(), dtype=values_N.dtype, device=values_N.device)
-            results.append(zeros_X.index_copy(0, positions_N, values_N).view_as(ids_BT1))
-        return results[0]
-
-    with _forward_replaced(head, forward):
-        found_BT1, router_loss = logits_and_router_loss(model, ids_BT1, real_BT1)
-    # A model that only hands on what its output embedding returned hands on this very memory.
-    if not results or found_BT1.shape != ids_BT1.shape or found_BT1.data_ptr() != results[0].data_ptr():
-        raise ValueError(
-            f"{type(model).__name__} changes its logits after its output embedding, so they cannot be made in chunks; "
-            f"allowed: micro-batches of at most {logits_budget // model.config.vocab_size} tokens, padding included, "
-            f"found {ids_BT1.numel()}"
-        )
-    return found_BT1[:, :-1], results[1][:, :-1], router_loss
 
 
 @contextmanager

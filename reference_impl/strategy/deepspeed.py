@@ -124,7 +124,7 @@ class EngineModel:
         return torch.device(self._engine.device)
 
     def __call__(self, **inputs: Any) -> Any:
-        return self._engine(**inputs, use_cache=False)
+        return self._engine(**inputs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine.module, name)
