@@ -116,7 +116,7 @@ class Auxiliary(Declared):
     demonstrations: ResponseWeight | None = None
     """Of the demonstrations in mixed groups."""
     rollouts: ResponseWeight | None = None
-    """Of the policy's own rollouts."""
+    """Of the policy's own rollouts, in the place of Eq. 2's advantages."""
 
     @model_validator(mode="after")
     def _any(self) -> Self:

@@ -146,16 +146,17 @@ def rl_loss(objective: Objective, batch: MicroBatch, stats: Statistics, tokens: 
     Strictly on-policy the old log-probs are the current ones: the ratio is 1, and its gradient that of the log-prob
     (Section 2). Otherwise they are the sampler's own, the distribution that the rollouts really come from. So only the
     former has use for truncated importance weights: the latter's ratio holds them.
+
+    Weights of entire rollouts (SRFT) stand in the place of Eq. 2: their term has no advantages, and is not on top of it.
     """
     logprobs_BT, mask_BT, eps = stats.logprobs_BT, batch.rollout_mask_BT, objective.clip_eps
+    own_B = torch.zeros_like(batch.advantages_B) if "rollouts" in objective.auxiliary else batch.advantages_B
     engine_BT, weights_BT = batch.engine_logprobs_BT, None
     old_BT = logprobs_BT.detach() if objective.strictly_on_policy else engine_BT
     if objective.strictly_on_policy and objective.tis_cap is not None:
         weights_BT = tis_weights_BT(logprobs_BT, engine_BT, mask_BT, cap=objective.tis_cap)
-    loss = grpo_loss(
-        logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=eps, denom=tokens.group, weights_BT=weights_BT
-    )
-    clipped = clip_fraction(logprobs_BT, old_BT, batch.advantages_B, mask_BT, clip_eps=eps, denom=tokens.rollout)
+    loss = grpo_loss(logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, denom=tokens.group, weights_BT=weights_BT)
+    clipped = clip_fraction(logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, denom=tokens.rollout)
     ratio, ratio_squared = ratio_sums(logprobs_BT, engine_BT, mask_BT)
     terms = LossTerms(
         clipped=float(clipped),
