@@ -12,7 +12,7 @@ about its own variance. The plain t interval covers 83-90 % there; this one cove
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb, inf, nan, sqrt
 
 import numpy as np
@@ -37,6 +37,48 @@ class Estimate:
     seeds: int = 1
     seed_sd: float | None = None
     """Standard deviation of the per-seed means; None for one seed."""
+    dof: float = inf
+    """Degrees of freedom of the standard error."""
+
+    def p_above(self, value: float) -> float:
+        """One-sided p-value against a true mean of at most `value`: small where the mean lies clearly above.
+
+        Without a standard error (every value the same) the interval decides.
+        """
+        if not self.se > 0:
+            return 0.0 if self.low > value else 1.0
+        return float(stats.t.sf((self.mean - value) / self.se, self.dof))
+
+    def p_below(self, value: float) -> float:
+        """One-sided p-value against a true mean of at least `value`."""
+        return replace(self, mean=-self.mean, low=-self.high, high=-self.low).p_above(-value)
+
+    def at_level(self, level: float) -> "Estimate":
+        """With the t interval of another coverage; the same for 95 %, which may be of another kind."""
+        if level == 0.95:
+            return self
+        half = _interval_quantile(self.dof, level) * self.se
+        return replace(self, low=self.mean - half, high=self.mean + half)
+
+    def detectable(self, power: float = 0.8) -> float | None:
+        """The true mean that a comparison of this size finds with this power; None without a standard error."""
+        if self.questions < 2 or not self.se > 0:
+            return None
+        above = self.se
+        while self.power(above) < power:
+            above *= 2
+        return float(optimize.brentq(lambda effect: self.power(effect) - power, 0.0, above))
+
+    def power(self, effect: float, level: float = 0.95) -> float:
+        """How often a comparison of this size finds a true mean of ``effect`` (> 0) to lie above zero, two-sided test.
+
+        With the standard error that was observed: whoever repeats the comparison sees about the same.
+        """
+        if not self.se > 0:
+            return 0.0
+        dof = min(self.dof, 1e6)  # scipy's noncentral t knows no infinity
+        critical = float(stats.t.ppf(0.5 + level / 2, dof))
+        return float(np.nan_to_num(stats.nct.sf(critical, dof, effect / self.se)))
 
     def scaled(self, factor: float) -> "Estimate":
         """The same estimate in another unit, for instance per cent."""
@@ -49,6 +91,7 @@ class Estimate:
             self.questions,
             self.seeds,
             sd,
+            self.dof,
         )
 
 
@@ -178,7 +221,7 @@ def _spread(values: ArrayLike, strata: ArrayLike | None, weights: Mapping[str, f
         both = _combine([spread, over_seeds])
         least = max(spread.variance, over_seeds.variance)
         spread = _Spread(max(both.variance - noise, least), both.dof)
-    blank = Estimate(mean, sqrt(spread.variance), nan, nan, questions, seeds, seed_sd)
+    blank = Estimate(mean, sqrt(spread.variance), nan, nan, questions, seeds, seed_sd, spread.dof)
     return blank, spread.dof
 
 
@@ -223,6 +266,7 @@ def estimate_score(
         blank.questions,
         blank.seeds,
         blank.seed_sd,
+        dof,
     )
 
 
@@ -246,6 +290,7 @@ def estimate_mean(
         blank.questions,
         blank.seeds,
         blank.seed_sd,
+        dof,
     )
 
 
@@ -271,8 +316,26 @@ def paired_difference(
     if not difference.any():
         scale = max(float(np.abs(a_SN).max()), 1.0)
         half = scale * estimate_score(np.zeros(result.questions), level=level).high
-        return Estimate(0.0, result.se, -half, half, result.questions, result.seeds, result.seed_sd)
+        return Estimate(0.0, result.se, -half, half, result.questions, result.seeds, result.seed_sd, result.dof)
     return result
+
+
+def interval(mean: float, se: float, dof: float, level: float = 0.95) -> Estimate:
+    """A mean whose standard error and degrees of freedom are known, with its t interval."""
+    half = _interval_quantile(dof, level) * se
+    return Estimate(mean, se, mean - half, mean + half, int(dof) + 1, dof=dof)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values in the order given (Holm 1979): those at most alpha are a family of tests in which any false
+    one has a chance of at most alpha, however the tests depend on each other.
+    """
+    found = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        found[place] = largest
+    return found
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -1,26 +1,40 @@
-"""The paper's claims, decided by intervals: holds, does not hold, or undecided. Nothing here is decided by
-hand.
+"""The paper's claims, decided by tests: holds, does not hold, undecided, not testable here. Nothing is decided by hand.
 
     python -m reports.claims --scale mini --results results/mini --out results/mini/report/claims.csv
 
-claims.yaml says which comparisons decide a claim; comparisons.py makes them. A page shows the claims that its own
-experiments can decide: those whose every method is in one of them.
+claims.yaml says which comparisons decide a claim; comparisons.py makes them. Where a claim makes several, their
+p-values are adjusted (Holm), for holding and for not holding, so that a claim without any true difference is decided by
+chance as rarely as a single comparison; `family_wise` says what is left when all claims are taken as one family. A page
+shows the claims that its own experiments can decide: those whose every method is in one of them.
 """
 
 import argparse
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evaluation.statistics import holm
 from reference_impl.config.experiments import Experiment
 from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
-from reports.comparisons import CLAIMS, FAILS, HOLDS, UNDECIDED, Comparison, Entry, compare, needs
+from reports.comparisons import ALPHA, CLAIMS, FAILS, HOLDS, UNDECIDED, UNTESTED, Comparison, Entry, compare, needs
 from reports.inputs import Results, add_common, experiment, open_results, run_command
 
-__all__ = ["CLAIMS", "FAILS", "HOLDS", "UNDECIDED", "Claim", "Comparison", "decide", "to_csv"]
+__all__ = [
+    "CLAIMS",
+    "FAILS",
+    "HOLDS",
+    "UNDECIDED",
+    "UNTESTED",
+    "Claim",
+    "Comparison",
+    "decide",
+    "family_wise",
+    "to_csv",
+]
 
 
 @dataclass(frozen=True)
@@ -38,12 +52,49 @@ class Claim:
         """Holds if all comparisons do; does not hold if one of them is refuted."""
         return combine([comparison.verdict for comparison in self.comparisons])
 
+    @property
+    def p_holds(self) -> float:
+        """That all comparisons hold: the largest of their p-values."""
+        return max(comparison.p_holds for comparison in self.comparisons)
+
+    @property
+    def p_fails(self) -> float:
+        """That one is refuted: the smallest of the adjusted ones."""
+        return min(comparison.p_fails for comparison in self.comparisons)
+
 
 def combine(verdicts: Sequence[str]) -> str:
     """The verdict on a claim that makes several comparisons."""
     if FAILS in verdicts:
         return FAILS
+    if all(verdict == UNTESTED for verdict in verdicts):
+        return UNTESTED
     return HOLDS if all(verdict == HOLDS for verdict in verdicts) else UNDECIDED
+
+
+def adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons of a claim with p-values adjusted within it, each way."""
+    tested = [part for part in comparisons if part.estimate is not None]
+    holding, failing = holm([part.p_holds for part in tested]), holm([part.p_fails for part in tested])
+    pairs = iter(zip(holding, failing, strict=True))
+    found = []
+    for part in comparisons:
+        if part.estimate is None:
+            found.append(part)
+        else:
+            p_holds, p_fails = next(pairs)
+            found.append(replace(part, p_holds=p_holds, p_fails=p_fails))
+    return tuple(found)
+
+
+def family_wise(claims: Sequence[Claim]) -> Counter[str]:
+    """How many claims hold and do not, all of them taken as one family (Holm over both)."""
+    decided: Counter[str] = Counter()
+    p_values = holm([p for claim in claims for p in (claim.p_holds, claim.p_fails)])
+    for holds, fails in zip(p_values[::2], p_values[1::2], strict=True):
+        decided[HOLDS] += holds <= ALPHA
+        decided[FAILS] += fails <= ALPHA
+    return decided
 
 
 def available(results: Results, experiments: Sequence[str]) -> set[tuple[str, str, bool]]:
@@ -75,25 +126,30 @@ def decide(results: Results, experiments: Sequence[str], path: Path = CLAIMS) ->
             section=entry["section"],
             paper=entry["paper"],
             note=entry.get("note", ""),
-            comparisons=tuple(compare(results, part) for part in entry["comparisons"]),
+            comparisons=adjusted([compare(results, part) for part in entry["comparisons"]]),
         )
         for entry in read_yaml(path)
         if decidable(results, entry, there)
     ]
 
 
+HEAD = (
+    *("claim", "section", "claim verdict", "comparison", "verdict", "unit", "paper", "difference", "low", "high"),
+    *("p holds", "p does not hold", "detectable", "power at the paper's difference"),
+)
+
+
 def to_csv(claims: Sequence[Claim]) -> str:
     """One row a comparison."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = ["claim", "section", "claim verdict", "comparison", "verdict", "difference", "low", "high"]
-    writer.writerow([*head, "unit", "paper", "detectable"])
+    writer.writerow([*HEAD])
     for claim in claims:
         for part in claim.comparisons:
-            shown = (part.mean, part.low, part.high, part.detectable)
-            *numbers, detectable = ["" if value is None else f"{value:.4f}" for value in shown]
-            row = [claim.id, claim.section, claim.verdict, part.text, part.verdict, *numbers]
-            writer.writerow([*row, part.unit, part.paper or "", detectable])
+            numbers = (part.mean, part.low, part.high, part.p_holds, part.p_fails, part.detectable, part.power)
+            shown = ["" if value is None else f"{value:.4g}" for value in numbers]
+            row = [claim.id, claim.section, claim.verdict, part.text, part.verdict, part.unit, part.printed or ""]
+            writer.writerow([*row, *shown])
     return out.getvalue()
 
 

@@ -4,7 +4,7 @@ Each kind of comparison in claims.yaml is one function here, in COMPARISONS, nam
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,49 +12,105 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evaluation.statistics import Estimate, minimum_detectable_difference
+from evaluation.statistics import Estimate, estimate_mean, interval, paired_difference
 from reference_impl.config import Declarations
 from reference_impl.config.experiments import Column, TableEntry
 from reports.inputs import ROOT, Results, printed, published_table
-from reports.scores import TOKENS, column_name, difference, expert_length, samples_of, summarise
+from reports.scores import column_name, difference, expert_length, same_answers, samples_of, summarise
 from reports.style import label
 
 CLAIMS = ROOT / "reports" / "claims.yaml"
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided", "not testable here"
 LEVEL = 0.95
+ALPHA = (1 - LEVEL) / 2
+"""Of a one-sided test: a 95 % interval beside zero, on one side of it."""
+KEY = ["seed", "step"]
 CURVE_UNITS = {"reward_mean": "reward", "response_length": "tokens", "entropy": "nats"}
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`more` minus `less`, with its 95 % interval, in `unit`."""
+    """`more` minus `less`, in `unit`, with its 95 % interval and what it decides."""
 
     text: str
     unit: str
-    mean: float | None
-    """None where this scale asks no such question, or too few."""
-    low: float | None
-    high: float | None
-    paper: str | None
+    estimate: Estimate | None
+    """None where this scale asks no such question, or too few, or where both sides are one checkpoint."""
+    paper: float | None = None
     """The printed difference in the same unit, None where it is read off a figure."""
-    detectable: float | None = None
-    """The true difference that a comparison of this size finds four times in five."""
     margin: float = 0.0
     """What `more` may lie below `less` and still count as no less, in `unit`."""
+    why_not: str = "too little asked at this scale"
+    """Why there is no estimate."""
+    p_holds: float = 1.0
+    """One-sided p-value against `more` lying at -margin or below; adjusted where a claim makes several comparisons."""
+    p_fails: float = 1.0
+    """The same against `more` lying at -margin or above."""
+
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        unit: str,
+        estimate: Estimate | None,
+        paper: float | None = None,
+        margin: float = 0.0,
+        trials: int = 1,
+    ) -> "Comparison":
+        """Without numbers where the data were too few for an interval (one question, steps without spread).
+
+        ``trials``: places that were looked at to choose these two; their number multiplies the p-values (Bonferroni),
+        and the interval is as much wider.
+        """
+        if estimate is None or not np.isfinite([estimate.low, estimate.high]).all():
+            return cls(text, unit, None, paper, margin)
+        p_holds, p_fails = (min(1.0, trials * p) for p in (estimate.p_above(-margin), estimate.p_below(-margin)))
+        return cls(text, unit, estimate.at_level(1 - (1 - LEVEL) / trials), paper, margin, "", p_holds, p_fails)
+
+    @classmethod
+    def of_one_checkpoint(cls, text: str, unit: str) -> "Comparison":
+        """Both sides gave the very same answers: there is nothing to compare."""
+        return cls(text, unit, None, why_not="both are one checkpoint here, or runs from one")
 
     @property
     def verdict(self) -> str:
-        """From the interval alone."""
-        if self.low is None or self.high is None or self.low <= -self.margin <= self.high:
-            return UNDECIDED
-        return HOLDS if self.low > -self.margin else FAILS
+        if self.estimate is None:
+            return UNTESTED
+        if self.p_holds <= ALPHA:
+            return HOLDS
+        return FAILS if self.p_fails <= ALPHA else UNDECIDED
 
-    def checked(self) -> "Comparison":
-        """Without numbers where the data were too few for an interval (one question, steps without spread)."""
-        if self.low is not None and self.high is not None and np.isfinite([self.low, self.high]).all():
-            return self
-        return replace(self, mean=None, low=None, high=None, detectable=None)
+    @property
+    def mean(self) -> float | None:
+        return None if self.estimate is None else self.estimate.mean
+
+    @property
+    def low(self) -> float | None:
+        return None if self.estimate is None else self.estimate.low
+
+    @property
+    def high(self) -> float | None:
+        return None if self.estimate is None else self.estimate.high
+
+    @property
+    def detectable(self) -> float | None:
+        """The true difference that a comparison of this size finds four times in five."""
+        return None if self.estimate is None else self.estimate.detectable()
+
+    @property
+    def power(self) -> float | None:
+        """How often a comparison of this size would find the paper's printed difference, were it true here."""
+        if self.estimate is None or self.paper is None or self.paper + self.margin <= 0:
+            return None
+        return self.estimate.power(self.paper + self.margin)
+
+    @property
+    def printed(self) -> str | None:
+        """The paper's difference, for reading."""
+        if self.paper is None:
+            return None
+        return f"{self.paper:+,.0f}" if self.unit == "tokens" else f"{self.paper:+,.1f}"
 
 
 @dataclass(frozen=True)
@@ -82,12 +138,18 @@ def _column(decl: Declarations, entry: Entry) -> Column | None:
     return headers.get(entry["column"])
 
 
-def _printed_difference(column: Column, entry: Entry) -> str | None:
-    cells = [printed(entry["table"], entry[side], column.header) for side in ("more", "less")]
-    if None in cells:
+def _contrast(entry: Entry) -> tuple[list[str], list[str]]:
+    """The methods that count for and against: of a difference of two differences, four."""
+    beyond = entry.get("beyond", {})
+    return [entry["more"], *filter(None, [beyond.get("less")])], [entry["less"], *filter(None, [beyond.get("more")])]
+
+
+def _printed_difference(column: Column, entry: Entry) -> float | None:
+    plus, minus = ([printed(entry["table"], name, column.header) for name in side] for side in _contrast(entry))
+    if None in (*plus, *minus):
         return None
-    first, second = (float(str(cell).replace(",", "")) for cell in cells)
-    return f"{first - second:+,.0f}" if column.value == TOKENS else f"{first - second:+,.1f}"
+    first, second = (sum(float(str(cell).replace(",", "")) for cell in side) for side in (plus, minus))
+    return round(first - second, 6)
 
 
 def _minus_known(known: Estimate, estimate: Estimate | None, sign: int) -> Estimate | None:
@@ -98,16 +160,10 @@ def _minus_known(known: Estimate, estimate: Estimate | None, sign: int) -> Estim
     return replace(estimate, mean=sign * (known.mean - estimate.mean), low=low, high=high)
 
 
-def _detectable(estimate: Estimate) -> float | None:
-    """Minimum detectable difference with the spread over questions (and seeds) that was observed."""
-    if estimate.questions < 2 or estimate.se == 0:
-        return None
-    spread = estimate.se**2 * estimate.questions
-    return minimum_detectable_difference(estimate.questions, 1, between=spread, within=0.0)
-
-
 def compare_scores(results: Results, entry: Entry) -> Comparison:
-    """Two methods on the questions of a table's column, paired by question and seed."""
+    """Two methods on the questions of a table's column, paired by question and seed; or, with `beyond`, whether two
+    differ by more than two others.
+    """
     column, more, less = _column(results.decl, entry), str(entry["more"]), str(entry["less"])
     assert column is not None, "only what is declared is decided"
     domain = column.domain
@@ -116,46 +172,84 @@ def compare_scores(results: Results, entry: Entry) -> Comparison:
         mean = summarise(samples_of(results, other, column), column.value)
         estimate = _minus_known(expert_length(results, domain), mean, sign)
     else:
-        estimate = difference(results, more, less, column)
+        estimate = difference(results, *_contrast(entry), column)
     place = column_name(results, column) if column.graded else f"{results.decl.domains[domain].label.lower()} (tokens)"
-    text = f"{_relation(label(results.decl, more), label(results.decl, less), entry, column.unit)} on {place}"
-    paper, margin = _printed_difference(column, entry), float(entry.get("margin", 0))
-    if estimate is None:
-        return Comparison(text, column.unit, None, None, None, paper, margin=margin)
-    shown = estimate.scaled(column.factor)
-    return Comparison(text, column.unit, shown.mean, shown.low, shown.high, paper, _detectable(shown), margin)
+    names = [label(results.decl, more), label(results.decl, less)]
+    if "beyond" in entry:
+        other = " − ".join(label(results.decl, entry["beyond"][side]) for side in ("more", "less"))
+        names = [" − ".join(names), other]
+    text = f"{_relation(names[0], names[1], entry, column.unit)} on {place}"
+    if "beyond" not in entry and same_answers(results, more, less, domain):
+        return Comparison.of_one_checkpoint(text, column.unit)
+    shown = None if estimate is None else estimate.scaled(column.factor)
+    return Comparison.of(text, column.unit, shown, _printed_difference(column, entry), float(entry.get("margin", 0)))
 
 
 def _scores_needed(decl: Declarations, entry: Entry) -> Needs:
     column = _column(decl, entry)
-    methods = frozenset({entry["more"], entry["less"]} - {"expert"})
+    methods = frozenset({name for side in _contrast(entry) for name in side} - {"expert"})
     return Needs(column.domain if column else None, methods, scored=True)
 
 
-def _window(frame: pd.DataFrame, value: str, part: Entry, length: float) -> pd.Series:
-    """Values of the steps in a share of `length`, which is in the paper's steps, with seed as index."""
-    share = frame["paper_step"] / length
-    inside = frame[(share > part["from"]) & (share <= part["to"])].dropna(subset=[value])
-    return inside.set_index("seed")[value].astype(float)
+def _inside(frame: pd.DataFrame, part: Entry, length: float, step: str = "paper_step") -> pd.DataFrame:
+    """The rows in a share of `length`, which is in the same steps; a window from 0 on has what was before step 1."""
+    share = frame[step] / length
+    return frame[((share > part["from"]) | ((share == 0) & (part["from"] == 0))) & (share <= part["to"])]
 
 
-def _step_difference(more: pd.Series, less: pd.Series) -> tuple[float, float, float] | None:
-    """Difference of two windows of steps: Welch over steps for one seed, paired over the common seeds for
-    several.
+def _over_seeds(pairs_S: np.ndarray) -> Estimate:
+    """Runs are the independent observations: t over their differences."""
+    return estimate_mean(pairs_S)
+
+
+def _paired_steps(differences: np.ndarray) -> Estimate | None:
+    """The mean of one run's differences step by step. Neighbouring steps are alike, so that there are fewer independent
+    ones: n (1 - r) / (1 + r), r the correlation of neighbours where it is positive.
     """
-    seeds = sorted(set(more.index) & set(less.index))
-    if len(seeds) > 1:
-        pairs = (more.groupby(level=0).mean() - less.groupby(level=0).mean())[seeds].to_numpy()
-        half = stats.t.ppf(0.5 + LEVEL / 2, len(pairs) - 1) * pairs.std(ddof=1) / np.sqrt(len(pairs))
-        return float(pairs.mean()), float(pairs.mean() - half), float(pairs.mean() + half)
-    if len(more) < 2 or len(less) < 2 or more.std() == less.std() == 0:
+    n = len(differences)
+    if n < 3 or differences.std() == 0:
         return None
-    interval = stats.ttest_ind(more, less, equal_var=False).confidence_interval(LEVEL)
-    return float(more.mean() - less.mean()), float(interval.low), float(interval.high)
+    centred = differences - differences.mean()
+    r = min(0.95, max(0.0, float((centred[1:] * centred[:-1]).sum() / (centred**2).sum())))
+    independent = max(2.0, n * (1 - r) / (1 + r))
+    return interval(float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(independent), independent - 1)
+
+
+def _step_difference(more: pd.DataFrame, less: pd.DataFrame, value: str) -> Estimate | None:
+    """Difference of two windows of steps.
+
+    Over the common seeds where there are several. Else over steps: one by one where both windows have the same, at
+    which runs draw the same prompts with the same seeds; as separate samples (Welch) where they have not.
+    """
+    first, second = (frame.set_index(["seed", "paper_step"])[value].astype(float).dropna() for frame in (more, less))
+    seeds = sorted(set(first.index.get_level_values(0)) & set(second.index.get_level_values(0)))
+    if len(seeds) > 1:
+        means = [series.groupby(level=0).mean()[seeds] for series in (first, second)]
+        return _over_seeds((means[0] - means[1]).to_numpy())
+    if first.index.equals(second.index):
+        return _paired_steps((first - second).to_numpy())
+    if len(first) < 2 or len(second) < 2 or first.std() == second.std() == 0:
+        return None
+    found = stats.ttest_ind(first, second, equal_var=False)
+    return interval(
+        float(first.mean() - second.mean()), abs((first.mean() - second.mean()) / found.statistic), found.df
+    )
 
 
 def _steps(part: Entry, length: float) -> str:
+    if part["from"] == part["to"] == 0:
+        return "0"
     return f"{part['from'] * length:,.0f}–{part['to'] * length:,.0f}"
+
+
+def _sides(results: Results, entry: Entry, length: float) -> tuple[str, str, str]:
+    """Both sides' names, and which steps they are of."""
+    sides = [entry["more"], entry["less"]]
+    more, less = (label(results.decl, side["run"]) for side in sides)
+    first, second = (_steps(side, length) for side in sides)
+    if first == second:
+        return more, less, f"the paper's steps {first}"
+    return f"{more} at {first}", f"{less} at {second}", "the paper's steps"
 
 
 def compare_steps(results: Results, entry: Entry) -> Comparison:
@@ -168,40 +262,19 @@ def compare_steps(results: Results, entry: Entry) -> Comparison:
     sides = [entry["more"], entry["less"]]
     frames = [results.metrics(domain, side["run"]) for side in sides]
     length = min(float(frame["paper_step"].max()) for frame in frames)
-    windows = [_window(frame, value, side, length) for frame, side in zip(frames, sides, strict=True)]
-    found = _step_difference(*windows)
-    mean, low, high = found if found else (None, None, None)
-    more, less = (label(results.decl, side["run"]) for side in sides)
-    first, second = (_steps(side, length) for side in sides)
-    if first == second:
-        steps = f"the paper's steps {first}"
-    else:
-        more, less, steps = f"{more} at {first}", f"{less} at {second}", "the paper's steps"
+    windows = [_inside(frame, side, length) for frame, side in zip(frames, sides, strict=True)]
+    more, less, steps = _sides(results, entry, length)
     unit, what = CURVE_UNITS[value], value.replace("_mean", "").replace("_", " ")
     text = f"{what}: {_relation(more, less, entry, unit)} ({steps}), {domain}"
-    return Comparison(text, unit, mean, low, high, None, margin=float(entry.get("margin", 0)))
+    if sides[0]["run"] != sides[1]["run"] and frames[0][[*KEY, value]].equals(frames[1][[*KEY, value]]):
+        return Comparison.of_one_checkpoint(text, unit)
+    return Comparison.of(
+        text, unit, _step_difference(windows[0], windows[1], value), margin=float(entry.get("margin", 0))
+    )
 
 
 def _steps_needed(_: Declarations, entry: Entry) -> Needs:
     return Needs(entry["domain"], frozenset(entry[side]["run"] for side in ("more", "less")), scored=False)
-
-
-def _validation_half(errors: Sequence[float], pairs: np.ndarray, tail: float) -> float:
-    """Half width of a difference of two validation accuracies.
-
-    All validations and all seeds ask the same questions, of which validation.jsonl has only the standard error: the two
-    errors are added as if the questions differed, and the spread over seeds is added to them. Too wide rather
-    than too narrow.
-    """
-    half = float(stats.norm.ppf(tail) * math.hypot(*errors))
-    if len(pairs) > 1:
-        half = float(np.hypot(half, stats.t.ppf(tail, len(pairs) - 1) * pairs.std(ddof=1) / np.sqrt(len(pairs))))
-    return half
-
-
-def _points(text: str, pairs: np.ndarray, half: float) -> Comparison:
-    mean = float(pairs.mean())
-    return Comparison(text, "points", 100 * mean, 100 * (mean - half), 100 * (mean + half), None)
 
 
 def curve_points(accuracy: np.ndarray) -> dict[str, int]:
@@ -211,29 +284,43 @@ def curve_points(accuracy: np.ndarray) -> dict[str, int]:
     return {"start": 0, "lowest": lowest, "highest": highest, "last": len(accuracy) - 1}
 
 
-def compare_epochs(results: Results, entry: Entry) -> Comparison:
-    """Two points of a validation curve.
+def _answers(frame: pd.DataFrame, path: str) -> np.ndarray:
+    """Mean score of every validation question (S, N), over the validations of each seed: all ask the same ones.
 
-    The lowest and the highest point are chosen by their values, so the interval is widened for the number of
-    points (Bonferroni).
+    Raises ValueError for records of a run that did not keep them.
+    """
+    if "scores" not in frame or frame["scores"].isna().any():
+        raise ValueError(f"{path}: validation.jsonl has no scores of single questions; train the run again")
+    return np.stack([np.mean(part["scores"].tolist(), axis=0) for _, part in frame.groupby("seed")])
+
+
+def _answer_difference(more: pd.DataFrame, less: pd.DataFrame, path: str) -> Estimate | None:
+    """Paired by question and, over the common seeds, by run; in points."""
+    seeds = set(more["seed"]) & set(less["seed"])
+    if not seeds:
+        return None
+    first, second = (_answers(frame[frame["seed"].isin(seeds)], path) for frame in (more, less))
+    return paired_difference(first, second).scaled(100)
+
+
+def compare_epochs(results: Results, entry: Entry) -> Comparison:
+    """Two points of a validation curve, question by question.
+
+    The lowest and the highest point are chosen by their values: as many were looked at as there are epochs.
     """
     run, domain = entry["epochs"], entry["domain"]
     frame = results.validation(domain, run)
     accuracy = frame.pivot_table(index="seed", columns="epoch", values="accuracy").dropna(axis="columns")
-    values_SX = accuracy.to_numpy(dtype=float)
-    points = curve_points(values_SX.mean(axis=0))
+    points = curve_points(accuracy.to_numpy(dtype=float).mean(axis=0))
     unknown = {entry["more"], entry["less"]} - set(points)
     if unknown:
         raise ValueError(f"{CLAIMS}: unknown points {sorted(unknown)} of a curve; allowed are {list(points)}")
-    first, second = points[entry["more"]], points[entry["less"]]
-    pairs = values_SX[:, first] - values_SX[:, second]
-    tail = 1 - (1 - LEVEL) / 2 / max(values_SX.shape[1] - 1, 1)
-    errors = frame.pivot_table(index="seed", columns="epoch", values="stderr")[accuracy.columns]
-    error_X = np.sqrt((errors.to_numpy(dtype=float) ** 2).mean(axis=0))
-    epochs = accuracy.columns
-    names = [f"{entry[side]} (epoch {epochs[index]:g})" for side, index in (("more", first), ("less", second))]
+    epochs = [accuracy.columns[points[entry[side]]] for side in ("more", "less")]
+    names = [f"{entry[side]} (epoch {epoch:g})" for side, epoch in zip(("more", "less"), epochs, strict=True)]
     text = f"{label(results.decl, run)}: {names[0]} > {names[1]}"
-    return _points(text, pairs, _validation_half([error_X[first], error_X[second]], pairs, tail))
+    parts = [frame[frame["epoch"] == epoch] for epoch in epochs]
+    estimate = _answer_difference(parts[0], parts[1], f"{domain}/{run}")
+    return Comparison.of(text, "points", estimate, trials=max(len(accuracy.columns) - 1, 1))
 
 
 def _epochs_needed(_: Declarations, entry: Entry) -> Needs:
@@ -241,32 +328,19 @@ def _epochs_needed(_: Declarations, entry: Entry) -> Needs:
 
 
 def compare_validation(results: Results, entry: Entry) -> Comparison:
-    """Validation accuracy of two runs, mean over the validations in the same window of both.
+    """Validation accuracy in two windows of one or two runs, question by question.
 
-    The window is a share of the shorter run. More validations ask the same questions again, so that they do not narrow
-    the interval.
+    Windows are shares of the shorter run. More validations ask the same questions again.
     """
-    domain, window = entry["domain"], entry["validation"]
-    frames = [results.validation(domain, entry[side]) for side in ("more", "less")]
+    domain = entry["domain"]
+    sides = [entry["more"], entry["less"]]
+    frames = [results.validation(domain, side["run"]) for side in sides]
     length = min(int(frame["step"].max()) for frame in frames)
-    shares = [frame["step"] / length for frame in frames]
-    inside = [
-        frame[(share > window["from"]) & (share <= window["to"])] for frame, share in zip(frames, shares, strict=True)
-    ]
-    means = [frame.groupby("seed")["accuracy"].mean() for frame in inside]
-    seeds = sorted(set(means[0].index) & set(means[1].index))
-    names = [label(results.decl, entry[side]) for side in ("more", "less")]
-    divisor = results.scale.domains[domain].steps_divisor
-    text = f"validation accuracy: {' > '.join(names)} (the paper's steps {_steps(window, length * divisor)}), {domain}"
-    if not seeds:
-        return Comparison(text, "points", None, None, None, None)
-    pairs = (means[0] - means[1])[seeds].to_numpy(dtype=float)
-    errors = [float(np.sqrt((frame["stderr"].astype(float) ** 2).mean())) for frame in inside]
-    return _points(text, pairs, _validation_half(errors, pairs, 0.5 + LEVEL / 2))
-
-
-def _validation_needed(_: Declarations, entry: Entry) -> Needs:
-    return Needs(entry["domain"], frozenset({entry["more"], entry["less"]}), scored=False)
+    parts = [_inside(frame, side, length, "step") for frame, side in zip(frames, sides, strict=True)]
+    more, less, steps = _sides(results, entry, length * results.scale.domains[domain].steps_divisor)
+    text = f"validation accuracy: {_relation(more, less, entry, 'points')} ({steps}), {domain}"
+    estimate = _answer_difference(parts[0], parts[1], f"{domain}/{sides[0]['run']}, {sides[1]['run']}")
+    return Comparison.of(text, "points", estimate, margin=float(entry.get("margin", 0)))
 
 
 @dataclass(frozen=True)
@@ -281,7 +355,7 @@ COMPARISONS = {
     "table": Kind(compare_scores, _scores_needed),
     "value": Kind(compare_steps, _steps_needed),
     "epochs": Kind(compare_epochs, _epochs_needed),
-    "validation": Kind(compare_validation, _validation_needed),
+    "validation": Kind(compare_validation, _steps_needed),
 }
 
 
@@ -294,7 +368,7 @@ def _kind(entry: Entry) -> Kind:
 
 def compare(results: Results, entry: Entry) -> Comparison:
     """The comparison that an entry of claims.yaml asks for, by the key that names its kind."""
-    return _kind(entry).compare(results, entry).checked()
+    return _kind(entry).compare(results, entry)
 
 
 def needs(decl: Declarations, entry: Entry) -> Needs:

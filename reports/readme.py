@@ -19,7 +19,7 @@ from typing import Any
 
 from reference_impl.config.model import read_yaml
 from reference_impl.files import file_hash, whole_file, write_json, write_text
-from reports.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, decide, to_csv
+from reports.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, UNTESTED, decide, family_wise, to_csv
 from reports.inputs import ROOT, Results, add_common, open_results, run_command
 from reports.site import EVERYTHING, HEADLINE, shown
 from reports.table_formats import pipe
@@ -54,6 +54,7 @@ def collect(results: Results, page: str, root: Path = ROOT) -> None:
         "seeds": sorted({run["seed"] for run in runs}),
         "runs": len(runs),
         "hours": round(sum(run["wall_seconds"] for run in runs) / 3600, 1),
+        "family": dict(family_wise(claims)),
         "revisions": sorted({(run["code_revision"] or "no checkout")[:12] for run in runs}),
         "picture": {"path": str(PICTURE), "sha256": file_hash(picture)},
     }
@@ -96,12 +97,15 @@ def sentences() -> dict[str, tuple[str, str]]:
     return {entry["id"]: (entry["paper"], str(entry["section"])) for entry in read_yaml(CLAIMS)}
 
 
-def counted(found: dict[str, str]) -> str:
+def counted(found: dict[str, str], source: dict[str, Any]) -> str:
     """How many claims hold, in a sentence."""
     count = Counter(found.values())
+    one = " (one seed: another may turn a verdict)" if len(source["seeds"]) == 1 else ""
+    family = source["family"]
     return (
-        f"Of {len(found)} claims of the paper, decided by 95 % intervals, **{count[HOLDS]} hold here, "
-        f"{count[FAILS]} do not, {count[UNDECIDED]} are undecided**"
+        f"Of {len(found)} claims of the paper **{count[HOLDS]} hold here, {count[FAILS]} do not, "
+        f"{count[UNDECIDED]} are undecided, {count[UNTESTED]} are not testable here**{one}; "
+        f"as one family of tests, {family[HOLDS]} hold and {family[FAILS]} do not"
     )
 
 
@@ -128,7 +132,7 @@ def block(root: Path = ROOT) -> str:
         "",
         *short_table(root / RESULTS / "table1.csv"),
         "",
-        f"{counted(found)} ([all of them](docs/results/README.md)); of its main argument:",
+        f"{counted(found, source)} ([all of them](docs/results/README.md)); of its main argument:",
         "",
         pipe(["the paper", "here"]),
         pipe(["---", "---"]),
@@ -156,9 +160,9 @@ def listing(root: Path = ROOT) -> str:
         "# The paper's claims, decided",
         "",
         "Written by `make readme` from `claims.csv` beside it; how a claim is decided is at the head of",
-        "[claims.yaml](../../reports/claims.yaml). " + made_by(source) + " " + counted(found) + ".",
+        "[claims.yaml](../../reports/claims.yaml). " + made_by(source) + " " + counted(found, source) + ".",
     ]
-    for verdict in (HOLDS, FAILS, UNDECIDED):
+    for verdict in (HOLDS, FAILS, UNDECIDED, UNTESTED):
         chosen = [name for name, decided in found.items() if decided == verdict]
         lines += [
             "",

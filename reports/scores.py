@@ -11,6 +11,8 @@ from reference_impl.config.experiments import Column
 from reports.inputs import Results
 
 UNREADABLE = ("no_answer", "bad_format", "truncated", "timeout")
+EXPERT = "expert"
+"""The demonstrations, where a comparison is of their length."""
 SCORE, TOKENS = "score", "tokens"
 """Values of a column that are not accuracies: a judge's score from 0 to 1, and the length."""
 
@@ -79,21 +81,37 @@ def expert_length(results: Results, domain: str) -> Estimate:
     return Estimate(mean, 0.0, mean, mean, int(manifest["expert_rows"]))
 
 
-def difference(results: Results, a: str, b: str, column: Column) -> Estimate | None:
-    """a - b on a column's questions, paired by question and seed; None where this scale asks no such question."""
-    samples = scored([samples_of(results, method, column) for method in (a, b)], column.value)
-    if samples[0].empty or samples[1].empty:
+def difference(results: Results, plus: Sequence[str], minus: Sequence[str], column: Column) -> Estimate | None:
+    """Sum of the scores of some methods minus that of as many others, on a column's questions, paired by question and
+    seed; None where this scale asks no such question.
+    """
+    methods = [*plus, *minus]
+    samples = scored([samples_of(results, method, column) for method in methods], column.value)
+    if any(frame.empty for frame in samples):
         return None
-    first, second = (matrix(frame, column.value) for frame in samples)
-    seeds = first.frame.index.intersection(second.frame.index)
-    if not first.frame.columns.equals(second.frame.columns) or seeds.empty:
+    parts = [matrix(frame, column.value) for frame in samples]
+    frames = [part.frame for part in parts]
+    seeds = sorted(set.intersection(*(set(frame.index) for frame in frames)))
+    if not seeds or not all(frame.columns.equals(frames[0].columns) for frame in frames):
         raise ValueError(
-            f"{a} and {b} cannot be paired in {column.domain}: "
-            f"{first.frame.shape[1]} and {second.frame.shape[1]} questions, "
-            f"seeds {list(first.frame.index)} and {list(second.frame.index)}"
+            f"{', '.join(methods)} cannot be paired in {column.domain}: "
+            f"{[frame.shape[1] for frame in frames]} questions, seeds {[list(frame.index) for frame in frames]}"
         )
-    pair = (part.frame.loc[seeds].to_numpy() for part in (first, second))
-    return paired_difference(*pair, strata=first.strata_N)
+    values = [frame.loc[seeds].to_numpy() for frame in frames]
+    first, second = sum(values[: len(plus)]), sum(values[len(plus) :])
+    return paired_difference(first, second, strata=parts[0].strata_N)
+
+
+SAMPLE = ["seed", "task", "item_id", "sample", "correct", "tokens"]
+"""What makes answers the same: verdict and length of every stored one."""
+
+
+def same_answers(results: Results, a: str, b: str, domain: str) -> bool:
+    """Whether two methods gave the same answers to everything: they are one checkpoint, or runs from one."""
+    if a == b or EXPERT in (a, b):
+        return False
+    first, second = (results.scores(domain, method)[SAMPLE] for method in (a, b))
+    return first.equals(second)
 
 
 def unreadable_share(samples: pd.DataFrame) -> float | None:

@@ -24,13 +24,13 @@ from reference_impl.config import Declarations, choose
 from reference_impl.config.experiments import Experiment
 from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
-from reports.claims import FAILS, HOLDS, UNDECIDED, Claim, Comparison, decide
+from reports.claims import FAILS, HOLDS, UNDECIDED, UNTESTED, Claim, Comparison, decide, family_wise
 from reports.inputs import PUBLISHED, ROOT, Results, add_common, open_results, run_command
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
 from reports.table_model import Table
 
 FIDELITY = ROOT / "docs" / "fidelity.md"
-VERDICT_CLASS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided"}
+VERDICT_CLASS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided", UNTESTED: "untested"}
 HEADLINE, EVERYTHING = "headline", "everything"
 
 
@@ -219,6 +219,7 @@ def render(results: Results, page: str) -> str:
         verdicts={verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},
         verdict_class=VERDICT_CLASS,
         comparisons=sum(len(claim.comparisons) for claim in claims),
+        family=family_wise(claims),
         fidelity=fidelity_html(),
         errors=known["tables"],
         text_errors=known["text"],

@@ -11,7 +11,7 @@ from typing import Any
 from reference_impl.config import Expert, domain_size, expert_rows, group_size, resolve_run
 from reference_impl.config.experiments import Column
 from reports.inputs import Results, published_table
-from reports.scores import SCORE, column_name
+from reports.scores import SAMPLE, SCORE, column_name
 from reports.table_model import Cell, Table
 
 UNREADABLE_NOTE = 0.05
@@ -130,8 +130,7 @@ def _unscored_notes(rows: Rows) -> list[str]:
 
 def _identical_notes(rows: Rows, domain: str) -> list[str]:
     """Groups of methods whose every stored answer has the same verdict and length, as ``A = B``."""
-    columns = ["seed", "task", "item_id", "sample", "correct", "tokens"]
-    groups = _grouped(rows.of(domain), lambda name: rows.results.scores(domain, name)[columns].to_csv(index=False))
+    groups = _grouped(rows.of(domain), lambda name: rows.results.scores(domain, name)[SAMPLE].to_csv(index=False))
     same = [" = ".join(rows.labels[name] for name in group) for group in groups.values() if len(group) > 1]
     if not same:
         return []

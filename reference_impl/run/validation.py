@@ -41,7 +41,7 @@ class Validator:
         self.prompts = [prompt_ids(tokenizer, row) for row in rows]
 
     def measure(self, step: int) -> dict[str, Any]:
-        """Accuracy, mean score with its standard error over prompts, and response length, of the policy as it is.
+        """Accuracy, each prompt's score, their mean with its standard error, response length, of the policy as it is.
 
         Where rules grade, score and accuracy are the same; a judge's scores lie between 0 and 1. The rows are shared
         between the ranks, and every rank knows the result.
@@ -68,6 +68,7 @@ class Validator:
             "accuracy": statistics.fmean(float(outcome.correct) for outcome in outcomes),
             "score": statistics.fmean(scores),
             "stderr": spread / len(by_prompt) ** 0.5,
+            "scores": by_prompt,
             "response_length": statistics.fmean(outcome.tokens for outcome in outcomes),
             "checkpoint": None,
         }

@@ -147,7 +147,7 @@ def rl_loss(objective: Objective, batch: MicroBatch, stats: Statistics, tokens: 
     (Section 2). Otherwise they are the sampler's own, the distribution that the rollouts really come from. So only the
     former has use for truncated importance weights: the latter's ratio holds them.
 
-    Weights of entire rollouts (SRFT) stand in the place of Eq. 2: their term has no advantages, and is not on top of it.
+    Weights of entire rollouts (SRFT) stand in the place of Eq. 2: their term, without advantages, is not on top of it.
     """
     logprobs_BT, mask_BT, eps = stats.logprobs_BT, batch.rollout_mask_BT, objective.clip_eps
     own_B = torch.zeros_like(batch.advantages_B) if "rollouts" in objective.auxiliary else batch.advantages_B

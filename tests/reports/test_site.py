@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.statistics import Estimate
 from reports import figures, tables
 from reports.claims import Comparison
 from reports.inputs import Results
@@ -212,7 +213,7 @@ def test_the_page_shows_the_table_that_was_written(results: Results, page: str) 
 
 def test_bars_and_signs_by_hand() -> None:
     # From -10 to 30 on a bar that reaches 40 either way: 50 - 12.5, 50 + 12.5 (mean 10), 50 + 37.5.
-    assert bar(Comparison("", "points", 10, -10, 30, None), 40) == {"low": 37.5, "mean": 62.5, "high": 87.5}
+    assert bar(Comparison("", "points", Estimate(10, 10, -10, 30, 50)), 40) == {"low": 37.5, "mean": 62.5, "high": 87.5}
     assert (signed(-1.25, "nats"), signed(1234.5, "tokens")) == ("−1.250", "+1,234.5")
 
 
