@@ -30,7 +30,9 @@ from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import EngineDeadError, load_engine
 from reference_impl.run.boards import check_boards
-from reference_impl.run.provenance import environment
+from reference_impl.run.first_validation import FIRST_VALIDATIONS, FirstValidation, made_of
+from reference_impl.run.identity import checkpoint_hash, weights_hash
+from reference_impl.run.provenance import environment, made_by
 from reference_impl.step.objective import build_objective
 from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.strategy.distributed import rank, require_same
@@ -68,11 +70,8 @@ def load_data(folder: Path, config: RunConfig) -> Data:
 
 def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]:
     """SHA-256 of the starting weights (all shards) and of every data file."""
-    weights = {path.name: file_hash(path) for path in sorted(policy.glob("*.safetensors"))}
-    if not weights:
-        raise ValueError(f"{policy} is not a checkpoint folder: it has no safetensors")
     return {
-        "policy_hash": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
+        "policy_hash": weights_hash(policy),
         "data_hash": {
             "prompts": file_hash(data_folder / "prompts.jsonl"),
             "validation": file_hash(data_folder / "validation.jsonl"),
@@ -81,7 +80,9 @@ def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]
     }
 
 
-def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tuple[Trainer, dict[str, Any]]:
+def prepare(
+    config: RunConfig, policy: Path, data_folder: Path, out: Path, results: Path | None
+) -> tuple[Trainer, dict[str, Any]]:
     """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
     build_objective(config)
     check_boards()
@@ -90,10 +91,15 @@ def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tu
     identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     dtype = join_processes(config.strategy)
     require_same("configuration, policy or data", json.dumps([config.to_dict(), hashes], sort_keys=True))
+    first_validation = None
+    if results is not None:
+        checkpoint = checkpoint_hash(policy, hashes["policy_hash"])
+        deciding = made_of(config, checkpoint, hashes["data_hash"]["validation"], made_by("reference_impl"))
+        first_validation = FirstValidation(results / FIRST_VALIDATIONS, deciding)
     engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype, config.engine_options)
     strategy = load_strategy(policy, config)
     out.mkdir(parents=True, exist_ok=True)
-    return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
+    return Trainer(config, data, strategy, engine, tokenizer, out, identity, first_validation), hashes
 
 
 def run(trainer: Trainer, hashes: dict[str, Any]) -> None:
@@ -131,6 +137,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder that the run starts from")
     parser.add_argument("--data", type=Path, required=True, help="folder with prompts, expert and validation rows")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="results folder of the scale, where runs that start from one policy share the validation at step 0; "
+        "left out: none is shared",
+    )
     parser.add_argument("--config-hash", help="refuse to run if the declarations no longer resolve to this")
     parser.add_argument("--declarations", type=Path, default=CONFIG_DIR, help="folder of the declaration files")
     return parser.parse_args(argv)
@@ -155,7 +167,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"{arguments.run} resolves to configuration {config.hash()[:12]}, not {arguments.config_hash[:12]}: "
                 "the declarations changed after the plan was made; start the workflow again"
             )
-        trainer, hashes = prepare(config, arguments.policy, arguments.data, arguments.out)
+        trainer, hashes = prepare(config, arguments.policy, arguments.data, arguments.out, arguments.results)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     try:
