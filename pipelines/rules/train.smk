@@ -13,8 +13,7 @@ rule train:
         f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
-    # Before evaluations: runs are long and start from one another, evaluations fill the gaps. The headline first.
-    priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.run)
+    priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
     threads: PLAN.options.resources("train")["threads"]

@@ -17,12 +17,11 @@ from reference_impl.run.identity import hash_of
 FIRST_VALIDATIONS = "validations"
 """Folder of a scale's results with one file for every policy and way to validate it."""
 TRAINING_ONLY = frozenset((
-    "method", "domain", "scale", "seed", "policy", "init", "data", "expert", "steps", "epochs", "steps_divisor",
-    "mu", "phi", "mixed", "auxiliary", "normalise", "sync_every", "learning_rate", "prompt_rows", "expert_rows",
-    "sft_batch", "rl_prompts", "group_size", "validate_every", "keep", "micro_batch_tokens", "clip_eps", "betas",
-    "max_grad_norm", "tis_cap",
+    "seed", "steps", "epochs", "steps_divisor", "mu", "phi", "mixed", "auxiliary", "normalise", "sync_every",
+    "learning_rate", "prompt_rows", "expert_rows", "sft_batch", "rl_prompts", "group_size", "validate_every", "keep",
+    "micro_batch_tokens", "clip_eps", "betas", "max_grad_norm", "tis_cap",
 ))  # fmt: skip
-"""Keys of a configuration that name what is hashed itself, or that nothing before the first update depends on."""
+"""Settings of a run that nothing before its first update depends on."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def made_of(config: RunConfig, checkpoint: str, rows: str, made_by: Mapping[str,
     ``checkpoint`` and ``rows`` are hashes of the starting policy and of the validation file; ``made_by`` says which
     code runs where (`run.provenance.made_by`).
     """
-    settings = {key: value for key, value in config.to_dict().items() if key not in TRAINING_ONLY}
+    settings = {key: value for key, value in config.settings().items() if key not in TRAINING_ONLY}
     if config.judge is not None:
         settings["seed"] = config.seed  # the judge's
     return {"checkpoint": checkpoint, "rows": rows, "settings": settings, **made_by}

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, RunConfig
+from reference_impl.config.resolve import NAMES
 from reference_impl.files import read_jsonl
 from reference_impl.run.first_validation import TRAINING_ONLY, FirstValidation, Measured, made_of, remove_stale
 from reference_impl.run.validation import Validator
@@ -45,6 +46,7 @@ def sampled(trainer: Trainer) -> list[int]:
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["chord_phi", "grpo_relaxed", "sft-lr5e-06"])
 def test_files_are_those_of_a_run_that_measured_itself(tiny_policy: Path, tmp_path: Path, run: str) -> None:
     """Another method's validation at step 0 is read; for the relaxed protocol the weight sync there counts."""
@@ -97,7 +99,7 @@ def test_whatever_decides_it_gives_it_another_name(name: str) -> None:
 
 def test_every_setting_of_a_run_either_decides_it_or_is_of_training_alone() -> None:
     fields = {field.name for field in dataclasses.fields(RunConfig)}
-    assert fields == TRAINING_ONLY | CHANGES.keys() | {"strategy", "engine_options"}
+    assert fields == NAMES | TRAINING_ONLY | CHANGES.keys() | {"strategy", "engine_options"}
     config = config_of("grpo")
     half = config.strategy.model_copy(update={"precision": "bf16"})
     longest = config.engine_options.model_copy(update={"max_model_len": 99})
