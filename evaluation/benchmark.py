@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from math_verify import parse, verify
 
-from evaluation.generate import Plan, evaluate
-from evaluation.tasks import benchmark_path, load_items
+from evaluation.generate import evaluate
+from evaluation.tasks import Plan, benchmark_path, load_items
 from reference_impl.benchmarks.pairs import REPETITIONS, Line, in_turns, medians, ratios
 from reference_impl.benchmarks.rollouts import generate
 from reference_impl.benchmarks.setting import Setting, run_config

@@ -15,7 +15,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from transformers import PreTrainedTokenizerBase
 
 from evaluation.graders import Sample, Verdict, grade_all
 from evaluation.judging import add_judge_argument, judge_for, report_trouble
+from evaluation.reuse import EVALUATIONS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
-from evaluation.tasks import Item, benchmark_path, evenly, items_fingerprint, load_items
+from evaluation.tasks import Item, Plan, benchmark_path, evenly, load_items
 from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
-from reference_impl.judge.rubric import Judge
 from reference_impl.rollout import (
     Completion,
     EngineDeadError,
@@ -35,6 +35,8 @@ from reference_impl.rollout import (
     RolloutEngine,
     load_engine,
 )
+from reference_impl.run.provenance import made_by
+from reference_impl.run.reuse import Once
 from reference_impl.seeds import sample_seed
 from reference_impl.step.batching import prompt_ids
 from reference_impl.text.chat import prompt_text
@@ -47,21 +49,6 @@ Prompt = tuple[tuple[int, ...], str]
 CHUNK = 512
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is sampled of one task."""
-
-    task: Task
-    items: Sequence[Item]
-    samples: int
-    max_tokens: int
-    judge: Judge | None = None
-
-    def requests(self) -> list[tuple[Item, int]]:
-        """Every (question, sample number), in the order of the file."""
-        return [(item, sample) for item in self.items for sample in range(self.samples)]
-
-
 def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, partial: Path) -> list[Row]:
     """Graded samples of one task, those in `partial` taken from there and the missing ones added to it.
 
@@ -69,7 +56,7 @@ def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenize
     whose numbers depend on the batch in the last digit still gives the same file.
     """
     wanted = plan.requests()
-    rows = _resume(partial, _header(plan, engine), len(wanted))
+    rows = _resume(partial, {**plan.header(), "weights": engine.fingerprint()}, len(wanted))
     prompts: dict[str, Prompt] = {}
     with partial.open("a", encoding="utf-8") as file:
         for start in range(len(rows), len(wanted), CHUNK):
@@ -80,21 +67,6 @@ def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenize
             rows += new
             print(f"{plan.task.name}: {len(rows)} of {len(wanted)} samples", file=sys.stderr, flush=True)
     return rows
-
-
-def _header(plan: Plan, engine: RolloutEngine) -> Row:
-    """What must be the same for stored samples to be taken over."""
-    return {
-        "task": plan.task.name,
-        "version": plan.task.version,
-        "questions": items_fingerprint(plan.items),
-        "samples": plan.samples,
-        "max_tokens": plan.max_tokens,
-        "temperature": plan.task.temperature,
-        "top_p": plan.task.top_p,
-        "weights": engine.fingerprint(),
-        "judge": None if plan.judge is None else plan.judge.name,
-    }
 
 
 def _resume(partial: Path, header: Row, total: int) -> list[Row]:
@@ -176,8 +148,15 @@ def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str
     return plans
 
 
-def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Sample every plan and write `<task>.jsonl` and `summary.json` to `out`, complete or absent.
+def evaluate(
+    plans: Sequence[Plan],
+    engine: RolloutEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    out: Path,
+    identity: str | None = None,
+) -> None:
+    """Sample every plan and write `<task>.jsonl` and `summary.json` to `out`, complete or absent; with an `identity`
+    (`evaluation.reuse`) also `identity.json`, by which another evaluation knows that it is the same.
 
     Unfinished work stays in `<out>.partial`, beside the folder, because a workflow removes the output of a
     failed job.
@@ -192,7 +171,9 @@ def evaluate(plans: Sequence[Plan], engine: RolloutEngine, tokenizer: PreTrained
         if plan.task.kind == "judge" and plan.judge is not None:
             summaries[plan.task.name]["judge"] = plan.judge.report()
             report_trouble(plan.judge, rows)
-    write_json(work / "summary.json", summaries)
+    write_json(work / SUMMARY, summaries)
+    if identity is not None:
+        write_json(work / RECORD, {"identity": identity})
     for partial in work.glob("*.partial"):
         partial.unlink()
     shutil.rmtree(out, ignore_errors=True)
@@ -224,6 +205,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="another file for a task",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="results folder of the scale: an evaluation there that is the same is linked, not made again",
+    )
     add_judge_argument(parser)
     return parser.parse_args(argv)
 
@@ -236,17 +222,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         scale = load_scale(arguments.scale)
         judge = judge_for([plan.task for plan in plans], arguments.judge, scale.domains[arguments.domain].judge)
         plans = [replace(plan, judge=judge) for plan in plans]
-        engine, tokenizer = load_engine(
-            scale.engine, arguments.checkpoint, scale.rollout_batch, options=scale.evaluation.engine_options
-        )
+        identity = None
+        if arguments.results is not None:
+            identity = evaluation_identity(plans, scale, arguments.checkpoint, made_by("reference_impl", "evaluation"))
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print(f"{arguments.domain}, {arguments.method}, seed {arguments.seed}: {len(plans)} tasks", file=sys.stderr)
-    try:
-        evaluate(plans, engine, tokenizer, arguments.out)
-    except (EngineDeadError, ValueError) as error:
-        # What was sampled is stored, and the next call resumes from there. A prompt may exceed the engine's context.
-        sys.exit(f"error: {error}")
+    named = f"{arguments.domain}, {arguments.method}, seed {arguments.seed}"
+    with Once(arguments.results, EVALUATIONS, identity or "", arguments.out) as once:
+        if once.found:
+            print(f"{named}: the same evaluation as {once.linked_from}: its files are linked", file=sys.stderr)
+            link_evaluation(once, arguments.out)
+            return
+        print(f"{named}: {len(plans)} tasks", file=sys.stderr)
+        try:
+            engine, tokenizer = load_engine(
+                scale.engine, arguments.checkpoint, scale.rollout_batch, options=scale.evaluation.engine_options
+            )
+            evaluate(plans, engine, tokenizer, arguments.out, identity)
+        except (EngineDeadError, ValueError) as error:
+            # What was sampled is stored: the next call resumes there. A prompt may exceed the engine's context.
+            sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from evaluation import bfcl, mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
 from reference_impl.config import Task
 from reference_impl.files import read_jsonl
-from reference_impl.judge.rubric import parse_rubric
+from reference_impl.judge.rubric import Judge, parse_rubric
 from reference_impl.text.answers import as_integer, gold_text
 
 
@@ -29,6 +29,34 @@ class Item:
     row: Mapping[str, Any]
     gold: Any
     reference: Reference
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is sampled of one task."""
+
+    task: Task
+    items: Sequence[Item]
+    samples: int
+    max_tokens: int
+    judge: Judge | None = None
+
+    def requests(self) -> list[tuple[Item, int]]:
+        """Every (question, sample number), in the order of the file."""
+        return [(item, sample) for item in self.items for sample in range(self.samples)]
+
+    def header(self) -> dict[str, Any]:
+        """What must be the same for stored samples to be taken over, beside the weights."""
+        return {
+            "task": self.task.name,
+            "version": self.task.version,
+            "questions": items_fingerprint(self.items),
+            "samples": self.samples,
+            "max_tokens": self.max_tokens,
+            "temperature": self.task.temperature,
+            "top_p": self.task.top_p,
+            "judge": None if self.judge is None else self.judge.name,
+        }
 
 
 def benchmark_path(task: Task, folder: Path) -> Path:

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from reference_impl.files import file_hash, read_jsonl, write_json
 from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import EngineDeadError, load_engine
 from reference_impl.run.boards import check_boards
-from reference_impl.run.provenance import environment
+from reference_impl.run.first_validation import FIRST_VALIDATIONS, FirstValidation, made_of
+from reference_impl.run.identity import checkpoint_hash, weights_hash
+from reference_impl.run.provenance import environment, made_by
+from reference_impl.run.reuse import LINKED_FROM, RUN_FILES, RUNS, Once, link_files, run_identity
 from reference_impl.step.objective import build_objective
 from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.strategy.distributed import rank, require_same
@@ -68,11 +72,8 @@ def load_data(folder: Path, config: RunConfig) -> Data:
 
 def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]:
     """SHA-256 of the starting weights (all shards) and of every data file."""
-    weights = {path.name: file_hash(path) for path in sorted(policy.glob("*.safetensors"))}
-    if not weights:
-        raise ValueError(f"{policy} is not a checkpoint folder: it has no safetensors")
     return {
-        "policy_hash": hashlib.sha256(json.dumps(weights).encode()).hexdigest(),
+        "policy_hash": weights_hash(policy),
         "data_hash": {
             "prompts": file_hash(data_folder / "prompts.jsonl"),
             "validation": file_hash(data_folder / "validation.jsonl"),
@@ -81,27 +82,86 @@ def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]
     }
 
 
-def prepare(config: RunConfig, policy: Path, data_folder: Path, out: Path) -> tuple[Trainer, dict[str, Any]]:
-    """The run's trainer and the hashes of its inputs. Every input is checked here, before anything expensive."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made of."""
+
+    data: Data
+    hashes: dict[str, Any]
+    """Of the starting weights and of every data file, for ``run.json``."""
+    checkpoint: str
+    """Of all that is read of the starting checkpoint."""
+    made_by: dict[str, Any]
+    """Code, packages and machine."""
+    dtype: torch.dtype
+    """In which the weights are held."""
+
+    def identity(self, config: RunConfig) -> str:
+        """Of all that decides the run's numbers, whatever its method is called."""
+        return run_identity(config, self.checkpoint, self.hashes["data_hash"], self.made_by)
+
+
+def check_inputs(config: RunConfig, policy: Path, data_folder: Path) -> Inputs:
+    """Every input is checked here, before anything expensive; then the processes that share the run are joined."""
     build_objective(config)
     check_boards()
     data = load_data(data_folder, config)
     hashes = input_hashes(policy, data_folder, config.expert)
-    identity = hashlib.sha256(json.dumps([config.hash(), hashes]).encode()).hexdigest()
     dtype = join_processes(config.strategy)
     require_same("configuration, policy or data", json.dumps([config.to_dict(), hashes], sort_keys=True))
-    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, dtype, config.engine_options)
+    return Inputs(data, hashes, checkpoint_hash(policy, hashes["policy_hash"]), made_by("reference_impl"), dtype)
+
+
+def prepare(config: RunConfig, inputs: Inputs, policy: Path, out: Path, results: Path | None) -> Trainer:
+    """The run's trainer. ``results``: the scale's results folder, where runs share the validation at step 0."""
+    identity = hashlib.sha256(json.dumps([config.hash(), inputs.hashes]).encode()).hexdigest()
+    first_validation = None
+    if results is not None:
+        rows = inputs.hashes["data_hash"]["validation"]
+        deciding = made_of(config, inputs.checkpoint, rows, inputs.made_by)
+        first_validation = FirstValidation(results / FIRST_VALIDATIONS, deciding)
+    options = config.engine_options
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, inputs.dtype, options)
     strategy = load_strategy(policy, config)
     out.mkdir(parents=True, exist_ok=True)
-    return Trainer(config, data, strategy, engine, tokenizer, out, identity), hashes
+    return Trainer(config, inputs.data, strategy, engine, tokenizer, out, identity, first_validation)
 
 
-def run(trainer: Trainer, hashes: dict[str, Any]) -> None:
-    """Train to the end; rank 0 then writes ``run.json``, the last file of a run."""
-    config, out = trainer.config, trainer.folder
-    progress = trainer.train()
+def train_run(config: RunConfig, inputs: Inputs, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train to the end; returns what is recorded of it. A mistake in what was given, and what ends a run early, end the
+    process with one line on standard error.
+    """
+    try:
+        trainer = prepare(config, inputs, arguments.policy, arguments.out, arguments.results)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    try:
+        progress = trainer.train()
+    except (EngineDeadError, RewardUnavailableError, FloatingPointError) as error:
+        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call resumes.
+        sys.exit(f"error: {error}")
+    return {
+        "best": progress.best,
+        "expert_rows_cut": trainer.expert_rows_cut,
+        "wall_seconds": round(progress.seconds, 1),
+        **environment(),
+    }
+
+
+def link_run(once: Once, out: Path) -> dict[str, Any]:
+    """Rank 0 takes the files of the run that is the same; returns what is recorded of it: no time of its own."""
     if rank() != 0:
-        return
+        return {}
+    assert once.source is not None
+    print(f"the same run as {once.linked_from}: its files are linked", file=sys.stderr)
+    record = once.record()
+    link_files(once.source, out, RUN_FILES)
+    taken = ("best", "expert_rows_cut", "packages", "hardware", "code_revision")
+    return {**{key: record[key] for key in taken}, "wall_seconds": 0.0, LINKED_FROM: once.linked_from}
+
+
+def finish(config: RunConfig, hashes: dict[str, Any], identity: str, found: dict[str, Any], out: Path) -> None:
+    """Write ``run.json``, the last file of a run."""
     record = {
         "status": "complete",
         "method": config.method,
@@ -110,11 +170,9 @@ def run(trainer: Trainer, hashes: dict[str, Any]) -> None:
         "seed": config.seed,
         "config": config.to_dict(),
         "config_hash": config.hash(),
-        "best": progress.best,
+        "identity": identity,
         **hashes,
-        "expert_rows_cut": trainer.expert_rows_cut,
-        "wall_seconds": round(progress.seconds, 1),
-        **environment(),
+        **found,
     }
     write_json(out / "run.json", record)
     shutil.rmtree(out / "state", ignore_errors=True)
@@ -131,6 +189,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--policy", type=Path, required=True, help="checkpoint folder that the run starts from")
     parser.add_argument("--data", type=Path, required=True, help="folder with prompts, expert and validation rows")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="results folder of the scale: a finished run there that is the same is linked, not made again, and runs "
+        "that start from one policy share the validation at step 0; left out: nothing is shared",
+    )
     parser.add_argument("--config-hash", help="refuse to run if the declarations no longer resolve to this")
     parser.add_argument("--declarations", type=Path, default=CONFIG_DIR, help="folder of the declaration files")
     return parser.parse_args(argv)
@@ -155,14 +219,14 @@ def main(argv: list[str] | None = None) -> None:
                 f"{arguments.run} resolves to configuration {config.hash()[:12]}, not {arguments.config_hash[:12]}: "
                 "the declarations changed after the plan was made; start the workflow again"
             )
-        trainer, hashes = prepare(config, arguments.policy, arguments.data, arguments.out)
+        inputs = check_inputs(config, arguments.policy, arguments.data)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    try:
-        run(trainer, hashes)
-    except (EngineDeadError, RewardUnavailableError, FloatingPointError) as error:
-        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call resumes.
-        sys.exit(f"error: {error}")
+    identity = inputs.identity(config)
+    with Once(arguments.results, RUNS, identity, arguments.out) as once:
+        found = link_run(once, arguments.out) if once.found else train_run(config, inputs, arguments)
+        if rank() == 0:
+            finish(config, inputs.hashes, identity, found, arguments.out)
 
 
 if __name__ == "__main__":

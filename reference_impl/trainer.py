@@ -26,6 +26,7 @@ from reference_impl.rollout.sampling import Outcome, PromptBatch, Rollout, gathe
 from reference_impl.rollout.synced import SyncedEngine
 from reference_impl.run.boards import asked_boards
 from reference_impl.run.checkpoint import Progress, load_state, save_state
+from reference_impl.run.first_validation import FirstValidation
 from reference_impl.run.metrics import Record, StepLog
 from reference_impl.run.step_metrics import rollout_metrics, update_metrics
 from reference_impl.run.validation import Validator
@@ -61,8 +62,12 @@ class Trainer:
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
         identity: str,
+        first_validation: FirstValidation | None = None,
     ) -> None:
-        """``identity`` names all that decides the run's numbers; a saved state of the same identity is resumed."""
+        """``identity`` names all that decides the run's numbers; a saved state of the same identity is resumed.
+
+        ``first_validation``: where runs that start from the same policy keep what they measure there; None: nowhere.
+        """
         self.config = config
         self.data = data
         self.strategy = strategy
@@ -86,7 +91,9 @@ class Trainer:
             self.demonstrations = Demonstrations.align(
                 data.prompts, self.prompts, data.expert, self.expert, self.reward, tokenizer
             )
-        self.validator = Validator(config, data.validation, strategy, self.engine, tokenizer, folder, self.reward)
+        self.validator = Validator(
+            config, data.validation, strategy, self.engine, tokenizer, folder, self.reward, first_validation
+        )
         context = strategy.model.config.max_position_embeddings
         longest = max(map(len, [*self.prompts, *self.validator.prompts]))
         if longest >= context:
@@ -103,7 +110,7 @@ class Trainer:
     def train(self) -> Progress:
         """Run to the end; returns the final progress with the best validation record."""
         if self.progress.step == 0:
-            self.log_validation(self.validator.measure(step=0))
+            self.log_validation(self.validator.first())
         while self.progress.step < self.config.steps:
             self.train_step()
             step = self.progress.step

@@ -1,10 +1,12 @@
 """Remove the checkpoints of a grid's runs once every selection has copied the one that it chose.
 
     python -m pipelines.ops.prune --runs results/paper/runs/math/sft-lr1e-06/seed0 … \\
-        --selections results/paper/runs/math/sft_best/seed0 … --out results/paper/pruned/math/sft/seed0.json
+        --selections results/paper/runs/math/sft_best/seed0 … --results results/paper \\
+        --out results/paper/pruned/math/sft/seed0.json
 
-A run keeps its record, its curves, its validation and `best/`; a selection keeps its copy. `--out` lists what was
-removed, and how large it was.
+A run keeps its record, its curves, its validation and `best/`; a selection keeps its copy. Validations at step 0 that
+are kept for later runs, and that other code than today's has measured, go too: no run reads them. `--out` lists what
+was removed, and how large the checkpoints were.
 """
 
 import argparse
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from reference_impl.files import write_json
+from reference_impl.run.first_validation import FIRST_VALIDATIONS, remove_stale
+from reference_impl.run.identity import code_hash
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints beside `best/` (reference_impl.run.validation)."""
@@ -46,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--selections", type=Path, nargs="+", required=True, help="run folders of all that chose from it"
     )
+    parser.add_argument("--results", type=Path, required=True, help="results folder of the scale")
     parser.add_argument("--out", type=Path, required=True, help="record to write")
     arguments = parser.parse_args(argv)
     try:
-        write_json(arguments.out, prune(arguments.runs, arguments.selections))
+        removed = prune(arguments.runs, arguments.selections)
+        validations = remove_stale(arguments.results / FIRST_VALIDATIONS, code_hash("reference_impl"))
+        write_json(arguments.out, {**removed, "validations": validations})
     except ValueError as error:
         sys.exit(f"error: {error}")
 

@@ -1,5 +1,6 @@
 """What one call of the workflow chose, and what of the declarations belongs to it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,7 +8,7 @@ from functools import cached_property
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_shipped
-from reference_impl.config import Declarations, Scale
+from reference_impl.config import Declarations, Scale, resolve_run
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class Choice:
     def hub_policies(self) -> list[str]:
         """Those of them that are models on the hub, or folders of the user's in their place."""
         return [name for name in self.policies if not is_shipped(name)]
+
+    @cached_property
+    def repeated_runs(self) -> frozenset[tuple[str, str]]:
+        """(domain, run) of every run that may turn out to be an earlier one: it has the same settings and data, and
+        starts from the same policy, or from another selection of the same grid, which may have the same checkpoint.
+        """
+        seen, found = set(), set()
+        for domain in self.scale.domains:
+            for run in self.training_runs:
+                method, _ = self.declarations.owner(run)
+                if domain not in self.domains(method.name):
+                    continue
+                config = resolve_run(self.declarations, self.scale, run, domain, 0)
+                start = config.policy if config.init == "policy" else self.selections.get(config.init, config.init)
+                made_of = json.dumps([domain, start, config.expert, config.settings()], sort_keys=True)
+                if made_of in seen:
+                    found.add((domain, run))
+                seen.add(made_of)
+        return frozenset(found)
 
     def splits(self, domain: str) -> dict[str, int]:
         """File → its rows, of a domain's training data."""

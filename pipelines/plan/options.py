@@ -59,6 +59,12 @@ class Options:
         """10 for a run or method of the headline, 0 for any other: an interrupted call leaves the headline first."""
         return 10 if (domain, name) in self.choice.headline_runs else 0
 
+    def train_priority(self, domain: str, run: str) -> int:
+        """Before evaluations: runs are long and start from one another, evaluations fill the gaps. A run that may be
+        linked, since it is another's (`reference_impl.run.reuse`), comes after the others: beside that it would wait.
+        """
+        return self.priority(domain, run) + ((domain, run) not in self.choice.repeated_runs)
+
 
 def _words(options: Mapping[str, Any]) -> list[str]:
     """A scale's `data_options` as a command line: {model: x, local: {toolace: y}} → --model x --local toolace=y."""

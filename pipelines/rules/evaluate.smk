@@ -22,6 +22,7 @@ rule generate:
         gpu=PLAN.options.resources("generate")["gpu"],
         launcher=PLAN.options.launcher("generate"),
         benchmarks=PLAN.files.benchmarks,
+        results=RESULTS,
         scale=PLAN.choice.scale.name,
         checkpoint=lambda wildcards: PLAN.files.checkpoint(**wildcards),
         settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain),
@@ -31,7 +32,7 @@ rule generate:
     shell:
         "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
         " --method {wildcards.method} --scale {params.scale} --seed {wildcards.seed}"
-        " --benchmarks {params.benchmarks} {params.data:q} --out {output} > {log} 2>&1"
+        " --benchmarks {params.benchmarks} {params.data:q} --results {params.results} --out {output} > {log} 2>&1"
 
 
 rule score:

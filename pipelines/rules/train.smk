@@ -13,8 +13,7 @@ rule train:
         f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
-    # Before evaluations: runs are long and start from one another, evaluations fill the gaps. The headline first.
-    priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.run)
+    priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
     threads: PLAN.options.resources("train")["threads"]
@@ -30,13 +29,14 @@ rule train:
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
         start=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
         data=lambda wildcards, input: Path(input.data[0]).parent,
+        results=RESULTS,
         out=subpath(output[0], parent=True),
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
         "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} reference_impl.train"
         " --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
-        " --seed {wildcards.seed} --policy {params.start} --data {params.data} --out {params.out}"
+        " --seed {wildcards.seed} --policy {params.start} --data {params.data} --results {params.results} --out {params.out}"
         " --config-hash {params.config_hash} 2>&1 | tee {log}"
 
 
@@ -85,7 +85,9 @@ rule prune:
     params:
         runs=lambda wildcards: PLAN.files.grid_folders(**wildcards),
         selections=lambda wildcards, input: [str(Path(record).parent) for record in input],
+        results=RESULTS,
     message:
         "Prune: checkpoints of {wildcards.grid} on {wildcards.domain}, seed {wildcards.seed}, that nothing needs"
     shell:
-        "python -m pipelines.ops.prune --runs {params.runs} --selections {params.selections} --out {output} > {log} 2>&1"
+        "python -m pipelines.ops.prune --runs {params.runs} --selections {params.selections}"
+        " --results {params.results} --out {output} > {log} 2>&1"

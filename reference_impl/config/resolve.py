@@ -18,6 +18,9 @@ from reference_impl.config.scales import EngineOptions, Scale, StrategyChoice, T
 from reference_impl.config.schedules import Schedule
 from reference_impl.mu import MU_SCHEDULES, Signals, scale_params
 
+NAMES = frozenset({"method", "domain", "scale", "policy", "init", "data", "expert"})
+"""Fields that name what stands in other fields, or in files."""
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -84,6 +87,12 @@ class RunConfig:
             "engine_options": self.engine_options.given(),
         }
         return json.loads(json.dumps({**vars(self), **models}))
+
+    def settings(self) -> dict[str, Any]:
+        """The same without names: two runs of the same settings that start from the same weights and read the same
+        files are one run, whatever their methods are called.
+        """
+        return {key: value for key, value in self.to_dict().items() if key not in NAMES}
 
     def hash(self) -> str:
         """SHA-256 over the configuration, as 64 hex digits.

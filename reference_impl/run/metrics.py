@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reference_impl.files import json_line
+from reference_impl.files import json_line, whole_file
 from reference_impl.run.boards import Board, TensorBoard
 
 Record = dict[str, float | int | None]
@@ -16,7 +16,10 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 def truncate_after(path: Path, step: int) -> None:
-    """Drop the records of steps after ``step``: what an interrupted run wrote beyond its last saved state."""
+    """Drop the records of steps after ``step``: what an interrupted run wrote beyond its last saved state.
+
+    The file is a new one: the old may be another run's too, by a link (`run.reuse`).
+    """
     lines = path.read_bytes().splitlines() if path.is_file() else []
     kept = []
     for line in lines:
@@ -26,7 +29,8 @@ def truncate_after(path: Path, step: int) -> None:
             break  # the interruption cut this line short
         if record["step"] <= step:
             kept.append(line + b"\n")
-    path.write_bytes(b"".join(kept))
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b"".join(kept))
 
 
 class StepLog:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from reference_impl.run.identity import code_hash
 from reference_impl.strategy.distributed import world_size
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "math-verify")
@@ -27,6 +28,13 @@ def code_revision() -> str | None:
 def environment() -> dict[str, Any]:
     """Package versions and hardware, as text and numbers without nesting."""
     return {"packages": _packages(), "hardware": _hardware(), "code_revision": code_revision()}
+
+
+def made_by(*packages: str) -> dict[str, Any]:
+    """Of what decides numbers, what is not in files or settings: the code of this project's ``packages``, the versions
+    of what it calls, the machine.
+    """
+    return {"code": code_hash(*packages), "packages": _packages(), "hardware": _hardware()}
 
 
 def _packages() -> dict[str, str]:

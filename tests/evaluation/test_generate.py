@@ -1,6 +1,7 @@
 """Sampling: seeds, resumption, files. The engine is a fake whose text depends on the seed alone."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import pandas as pd
 import pytest
 
 from evaluation import generate, score
-from evaluation.generate import Plan, evaluate, plan_tasks, sample_task
-from evaluation.tasks import read_items
+from evaluation.generate import evaluate, plan_tasks, sample_task
+from evaluation.reuse import EVALUATIONS
+from evaluation.tasks import Plan, read_items
 from pipelines.sandbox import math_world, medicine_world
 from reference_impl.config import Task
 from reference_impl.config.tasks import Local
-from reference_impl.files import read_jsonl, write_jsonl
+from reference_impl.files import read_jsonl, write_json, write_jsonl
 from reference_impl.rollout import Completion, GenerationRequest
 from reference_impl.seeds import sample_seed
 
@@ -245,6 +247,49 @@ def test_command_with_a_real_checkpoint(tiny_policy: Path, tmp_path: Path) -> No
     assert all("Think, then put the answer" in row["prompt"] for row in rows)
     generate.main(arguments)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_is_another_under_a_second_name_is_linked(
+    tiny_policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_benchmarks(tmp_path)
+    best = Path(shutil.copytree(tiny_policy, tmp_path / "runs/math/sft_best/seed1/best"))
+
+    def evaluate_as(method: str, seed: int, checkpoint: Path, *options: str) -> tuple[Path, dict[str, Any]]:
+        out = tmp_path / "evaluations" / "math" / method / f"seed{seed}"
+        arguments = ["--checkpoint", str(checkpoint), "--domain", "math", "--method", method, "--scale", "smoke"]
+        arguments += ["--seed", str(seed), "--benchmarks", str(tmp_path), "--results", str(tmp_path), "--out", str(out)]
+        generate.main([*arguments, *options])
+        return out, json.loads((out / "identity.json").read_text())
+
+    first, record = evaluate_as("original", 0, tiny_policy)
+    assert list(record) == ["identity"]
+    (tmp_path / "evaluations/math/sft_best/seed1.partial").mkdir(parents=True)  # what an interrupted attempt has left
+    second, linked = evaluate_as("sft_best", 1, best)
+    assert linked == {**record, "linked_from": "math/original/seed0"}
+    assert "the same evaluation as math/original/seed0: its files are linked" in capsys.readouterr().err
+    names = {path.name for path in first.iterdir()} - {"identity.json"}
+    assert names and names == {path.name for path in second.iterdir()} - {"identity.json"}
+    assert all((first / name).samefile(second / name) for name in names)
+    assert [path.name for path in second.parent.iterdir()] == ["seed1"]
+
+    # Made again, it is linked again; asked other questions, or by other code, it is made.
+    assert evaluate_as("sft_best", 1, best)[1] == linked
+    mine = tmp_path / "mine.jsonl"
+    write_jsonl(mine, [{**row, "problem": f"{row['problem']} "} for row in read_jsonl(tmp_path / "sandbox-amc.jsonl")])
+    for options in ((), ("--data", f"sandbox-amc={mine}")):
+        third, other = evaluate_as("grpo", 0, tiny_policy, *options)
+        assert ("linked_from" in other) == (not options)
+    assert not (third / "sandbox-amc.jsonl").samefile(first / "sandbox-amc.jsonl")
+    monkeypatch.setattr(generate, "made_by", lambda *_: {"code": "other"})
+    assert "linked_from" not in evaluate_as("chord_phi", 0, tiny_policy)[1]
+
+
+def test_an_evaluation_whose_judge_failed_is_not_linked(tmp_path: Path) -> None:
+    for rate, whole in ((0.0, True), (0.5, False)):
+        write_json(tmp_path / "summary.json", {"a": {"accuracy": 1.0}, "b": {"judge_failure_rate": rate}})
+        assert EVALUATIONS.whole(tmp_path) is whole
 
 
 def test_a_judged_domain_needs_no_judge_on_the_command_line(tiny_policy: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from evaluation import generate, regrade, score
-from evaluation.generate import Plan, sample_task
+from evaluation.generate import sample_task
 from evaluation.graders import RubricReference, Sample, grade
 from evaluation.judging import judge_for
 from evaluation.summary import summarise
-from evaluation.tasks import load_items, read_items
+from evaluation.tasks import Plan, load_items, read_items
 from reference_impl.config import load_task
 from reference_impl.config.judges import KEY_VARIABLE, parse_judge
 from reference_impl.files import read_jsonl, write_jsonl

@@ -1,6 +1,7 @@
 """The training command: what a run folder holds at the end, and which mistakes stop it before it starts."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,41 @@ def test_run_folder(tiny_policy: Path, smoke_data: Path, tmp_path: Path) -> None
     AutoModelForCausalLM.from_pretrained(tmp_path / "best")
     assert list((tmp_path / "tb").glob("events.*"))
     assert not (tmp_path / "state").exists(), "the resumption state has served its purpose"
+
+
+def test_a_run_that_is_another_under_a_second_name_is_linked(
+    tiny_policy: Path, smoke_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SFT-light + RL and SFT-best + RL, where validation has chosen one checkpoint for both."""
+    folder = {name: tmp_path / "runs/math" / name / "seed0" for name in ("sft_light_rl", "sft_best_rl", "grpo")}
+    shared = {"results": str(tmp_path)}
+    (folder["sft_best_rl"] / "state").mkdir(parents=True)  # what an interrupted attempt has left
+    for name in ("sft_light_rl", "sft_best_rl"):
+        main(arguments(tiny_policy, smoke_data, folder[name], {"run": name, **shared}))
+    assert "the same run as math/sft_light_rl/seed0: its files are linked" in capsys.readouterr().err
+    first, second = (json.loads((folder[name] / "run.json").read_text()) for name in ("sft_light_rl", "sft_best_rl"))
+    different = {key for key in second if second[key] != first.get(key)}
+    assert different == {"method", "config", "config_hash", "wall_seconds", "linked_from"}
+    assert (second["method"], second["wall_seconds"]) == ("sft_best_rl", 0.0)
+    assert second["linked_from"] == "math/sft_light_rl/seed0" and second["config"]["init"] == "sft_best"
+    files = [path for path in folder["sft_light_rl"].rglob("*") if path.is_file() and path.name != "run.json"]
+    assert {path.parent.name for path in files} == {"seed0", "best", "tb"}
+    for path in files:
+        assert path.samefile(folder["sft_best_rl"] / path.relative_to(folder["sft_light_rl"]))
+    assert not (folder["sft_best_rl"] / "state").exists()
+
+    # By itself, it would have been the same; and made again, the first is not its own copy's copy.
+    main(arguments(tiny_policy, smoke_data, tmp_path / "alone", {"run": "sft_best_rl"}))
+    for name in ("metrics.jsonl", "validation.jsonl", "best/model.safetensors"):
+        assert (tmp_path / "alone" / name).read_bytes() == (folder["sft_best_rl"] / name).read_bytes()
+    (folder["sft_light_rl"] / "run.json").unlink()
+    main(arguments(tiny_policy, smoke_data, folder["sft_light_rl"], {"run": "sft_light_rl", **shared}))
+    assert "linked_from" not in json.loads((folder["sft_light_rl"] / "run.json").read_text())
+
+    other = Path(shutil.copytree(tiny_policy, tmp_path / "other"))
+    (other / "generation_config.json").write_text("{}")
+    main(arguments(other, smoke_data, folder["grpo"], {"run": "grpo", **shared}))
+    assert "linked_from" not in json.loads((folder["grpo"] / "run.json").read_text()), "from another checkpoint"
 
 
 def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, smoke_data: Path, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_run_whose_engine_dies_twice_ends_and_resumes_from_its_state(tiny_policy
 def main_with(trainer: Any) -> None:
     """The command, with a trainer that is prepared already."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "prepare", lambda *_: (trainer, {}))
+        inputs = train.Inputs(trainer.data, {"data_hash": {}}, "", {}, torch.float32)
+        patch.setattr(train, "check_inputs", lambda *_: inputs)
+        patch.setattr(train, "prepare", lambda *_: trainer)
         options = {
             "run": "grpo",
             "domain": "math",

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from reference_impl.files import read_jsonl
 from reference_impl.rewards import REWARDS, Graded
 from reference_impl.rollout import Completion, GenerationRequest, load_engine
+from reference_impl.run.first_validation import Measured
 from reference_impl.step.batching import TrainingSequence
 from reference_impl.step.loss import StepTokens
 from reference_impl.strategy import TorchStrategy
@@ -139,10 +140,9 @@ def test_the_best_checkpoint_on_validation_is_kept(tiny_policy: Path, tmp_path: 
     weights: dict[int, torch.Tensor] = {}
     parameter = next(iter(trainer.strategy.weights()))
 
-    def evaluate(step: int) -> dict[str, Any]:
-        weights[step] = trainer.strategy.weights()[parameter].clone()
-        record = {"step": step, "accuracy": next(accuracies), "score": next(scores)}
-        return record | {"response_length": 1.0, "checkpoint": None}
+    def evaluate() -> Measured:
+        weights[trainer.progress.step] = trainer.strategy.weights()[parameter].clone()
+        return Measured(accuracy=next(accuracies), score=next(scores), stderr=0.0, response_length=1.0, scores=[])
 
     trainer.validator.measure = evaluate  # type: ignore[method-assign]
     progress = trainer.train()

@@ -1,6 +1,8 @@
 """The report page: self-contained, honest in its first lines, complete."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.statistics import Estimate
+from reference_impl.files import write_json
 from reports import figures, tables
 from reports.claims import Comparison
 from reports.inputs import Results
@@ -155,6 +158,18 @@ def test_runs_behind_a_page_include_what_they_start_from(results: Results) -> No
     behind = runs_behind(results.decl, {"figure1": results.decl.experiments["figure1"]})
     grid = ["sft_small", *results.decl.runs("sft_small")]
     assert behind == {"math": [*grid, "sft_best_small", "sft_best_rl_small", "grpo_small"]}
+
+
+def test_a_run_that_is_another_under_a_second_name_is_named(results: Results, page: str, tmp_path: Path) -> None:
+    assert "trained once" not in page
+    root = Path(shutil.copytree(results.root, tmp_path / "results"))
+    for path in root.glob("runs/tool/sft_best_rl/seed*/run.json"):
+        record = json.loads(path.read_text("utf-8"))
+        write_json(path, record | {"linked_from": f"tool/sft_light_rl/{path.parent.name}"})
+    made = render(replace(results, root=root), "headline")
+    rows = re.findall(r'<th scope="row">sft_best_rl = sft_light_rl</th><td class="n">(\d+)</td>', made)
+    assert rows and len(rows) == len(re.findall(r'<td>tool</td><th scope="row">sft_best_rl\b', made))
+    assert "=: the same run under two names, trained once." in made
 
 
 def test_an_experiment_whose_domain_the_scale_lacks_is_left_out_with_a_word(results: Results) -> None:

@@ -2,7 +2,7 @@
 
 from pipelines.plan import load_plan
 from reference_impl.config.judges import parse_judge
-from tests.support.plans import with_domain
+from tests.support.plans import with_domain, with_method
 
 
 def test_resources_and_launchers_are_the_scales() -> None:
@@ -38,3 +38,17 @@ def test_the_headline_is_more_urgent_than_the_rest() -> None:
         > 0
     )
     assert plan.options.priority("medicine", "grpo") == 0, "the headline has no medicine"
+
+
+def test_a_run_that_may_be_another_comes_after_the_others() -> None:
+    """Beside that one it would wait: SFT-best + RL for SFT-light + RL, one grid for another of the same policy."""
+    plan = load_plan({"scale": "mini"})
+    grid = {("math", run) for run in plan.choice.declarations.runs("sft_small")}
+    assert plan.choice.repeated_runs == {("math", "sft_best_rl"), ("tool", "sft_best_rl"), *grid}
+    train, evaluate = plan.options.train_priority, plan.options.priority
+    assert train("math", "sft_light_rl") == train("math", "grpo") > train("math", "sft_best_rl")
+    assert train("math", "sft_best_rl") == evaluate("math", "sft_best_rl") > train("math", "srft")
+    policies = plan.choice.scale.domains["math"].policies
+    other = with_domain(plan, "math", policies={**policies, "small": policies["base"]})
+    assert not other.choice.repeated_runs & grid
+    assert ("math", "sft_best_rl") not in with_method(plan, "sft_best_rl", normalise=False).choice.repeated_runs

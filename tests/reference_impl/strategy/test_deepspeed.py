@@ -30,7 +30,7 @@ from tests.support.deepspeed_worker import (
     trajectory,
     write_mixture,
 )
-from tests.support.two_machines import arguments, deepspeed_on_two_machines, train_on_two_machines
+from tests.support.two_machines import arguments, deepspeed_on_two_machines, train_on_two_machines, write_inputs
 
 pytestmark = [
     pytest.mark.slow,
@@ -256,6 +256,30 @@ def test_deepspeeds_launcher_on_two_machines_gives_the_run_of_torchrun(
     assert [status for status, _ in ended] == [0, 0], ended
     for file in ("metrics.jsonl", "validation.jsonl", "best/model.safetensors"):
         assert (tmp_path / "run" / file).read_bytes() == (own / "run" / file).read_bytes(), file
+
+
+def test_two_processes_link_the_run_that_is_the_same(tiny_policy: Path, tmp_path: Path) -> None:
+    """The first finds it, waits for it and links it; the other follows, and both end."""
+    write_inputs(tmp_path)
+
+    def train(run: str, out: Path, *shared: str) -> str:
+        options = [*arguments(tiny_policy, tmp_path, out), "--run", run, *shared]
+        ended = train_on_two_machines(tmp_path, "none", 0, options, options)
+        assert [status for status, _ in ended] == [0, 0], ended
+        return "".join(errors for _, errors in ended)
+
+    results = ("--results", str(tmp_path))
+    first, second = (tmp_path / "runs/math" / name / "seed0" for name in ("sft_light_rl", "sft_best_rl"))
+    train("sft_light_rl", first, *results)
+    said = train("sft_best_rl", second, *results)
+    assert said.count("the same run as math/sft_light_rl/seed0: its files are linked") == 1
+    assert (second / "best/model.safetensors").samefile(first / "best/model.safetensors")
+    # Trained by itself it would have been the same, also from the validation at step 0 that the first has kept.
+    shutil.copytree(tmp_path / "validations", tmp_path / "other/validations")
+    train("sft_best_rl", tmp_path / "alone", "--results", str(tmp_path / "other"))
+    assert len(list((tmp_path / "other/validations").iterdir())) == 1
+    for name in ("metrics.jsonl", "validation.jsonl"):
+        assert (tmp_path / "alone" / name).read_bytes() == (second / name).read_bytes()
 
 
 def test_machines_with_other_data_are_refused(launched: Path, tiny_policy: Path, tmp_path: Path) -> None:
