@@ -165,8 +165,8 @@ class Scale(Declared):
     """Every run is trained once with each."""
     learning_rate_factor: Positive
     """What the paper's learning rates are multiplied by."""
-    engine: Literal["transformers", "vllm"]
-    """What samples rollouts."""
+    engine: Literal["fused", "transformers", "vllm"]
+    """What samples rollouts. `fused` is `transformers` with a faster step for dense models in float32 on the CPU."""
     engine_options: EngineOptions = EngineOptions()
     """While a run trains."""
     tis_cap: Positive | None = None

@@ -14,6 +14,7 @@ from reference_impl.rollout.engine import (
     RolloutEngine,
     fingerprint,
 )
+from reference_impl.rollout.fused_decoder import fused_or_plain
 from reference_impl.rollout.transformers_engine import TransformersEngine
 from reference_impl.rollout.vllm_engine import VllmEngine
 
@@ -34,7 +35,12 @@ def _load_transformers(checkpoint: Path, batch_size: int, dtype: torch.dtype | s
     return TransformersEngine.from_checkpoint(checkpoint, batch_size, dtype)
 
 
+def _load_fused(checkpoint: Path, batch_size: int, dtype: torch.dtype | str, options: EngineOptions) -> Loaded:
+    return TransformersEngine.from_checkpoint(checkpoint, batch_size, dtype, fused_or_plain)
+
+
 ENGINES: dict[str, Callable[[Path, int, torch.dtype | str, EngineOptions], Loaded]] = {
+    "fused": _load_fused,
     "transformers": _load_transformers,
     "vllm": VllmEngine.from_checkpoint,
 }

@@ -5,15 +5,17 @@ sequences that end leave the batch. The randomness of a sequence comes from its 
 neither on the device nor on which batch it falls into.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from reference_impl.rollout.decoder import Decoder, close_up
 from reference_impl.rollout.engine import Completion, GenerationRequest, check_sampling, fingerprint
+from reference_impl.rollout.plain_decoder import PlainDecoder
 from reference_impl.strategy.models import load_model
 from reference_impl.text.chat import stop_ids
 
@@ -25,7 +27,13 @@ layer's keys and values copied when they grow, and repeated where several heads 
 class TransformersEngine:
     """Sample from a ``transformers`` causal language model on the device that it lives on."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int,
+        decoder_of: Callable[[PreTrainedModel], Decoder] = PlainDecoder,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: allowed are positive integers")
         self.model = model.eval()
@@ -33,18 +41,22 @@ class TransformersEngine:
             model.config.output_router_logits = False  # a mixture of experts balances its load in training only
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self.decoder_of = decoder_of
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-        self.stop_ids = torch.tensor(stop_ids(tokenizer, eos), dtype=torch.long, device=model.device)
-        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self.stop_ids = stop_ids(tokenizer, eos)
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Path, batch_size: int, dtype: torch.dtype | str
+        cls,
+        checkpoint: Path,
+        batch_size: int,
+        dtype: torch.dtype | str,
+        decoder_of: Callable[[PreTrainedModel], Decoder] = PlainDecoder,
     ) -> "tuple[TransformersEngine, PreTrainedTokenizerBase]":
         """Load a checkpoint folder."""
         model = load_model(checkpoint, dtype)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        return cls(model, tokenizer, batch_size), tokenizer
+        return cls(model, tokenizer, batch_size, decoder_of), tokenizer
 
     def update_weights(self, state: Mapping[str, Tensor]) -> None:
         """Copy the policy's weights in, one by one as they are read. Raises ValueError where the two differ in the
@@ -72,41 +84,37 @@ class TransformersEngine:
         completions: dict[int, Completion] = {}
         longest = max((len(request.prompt_ids) for request in requests), default=0) + max_tokens
         rows = rows_at_once(self.batch_size, free_memory(self.model.device), longest * cache_bytes(self.model))
+        decoder = self.decoder_of(self.model)
         for start in range(0, len(order), rows):
             chunk = order[start : start + rows]
-            batch = self._generate_batch([requests[i] for i in chunk], max_tokens, temperature, top_p)
+            batch = self._generate_batch([requests[i] for i in chunk], decoder, max_tokens, temperature, top_p)
             completions.update(zip(chunk, batch, strict=True))
         return [completions[i] for i in range(len(requests))]
 
     def _generate_batch(
-        self, requests: list[GenerationRequest], max_tokens: int, temperature: float, top_p: float
+        self, requests: list[GenerationRequest], decoder: Decoder, max_tokens: int, temperature: float, top_p: float
     ) -> list[Completion]:
-        uniforms_BT = np.stack([np.random.Generator(np.random.Philox(r.seed)).random(max_tokens) for r in requests])
-        logits_BV, cache, mask_BT = self._prefill([request.prompt_ids for request in requests])
-        tokens: list[list[int]] = [[] for _ in requests]
-        logprobs: list[list[float]] = [[] for _ in requests]
-        entropies: list[list[float]] = [[] for _ in requests]
-        alive = list(range(len(requests)))
+        uniforms = [np.random.Generator(np.random.Philox(request.seed)).random(max_tokens) for request in requests]
+        logits_BV, sequences = decoder.prefill([request.prompt_ids for request in requests])
+        uniforms_TB = torch.from_numpy(np.stack(uniforms, axis=1)).to(logits_BV.device)
+        alive_B = torch.arange(len(requests), device=logits_BV.device)
+        drawn = []
         for t in range(max_tokens):
-            uniforms_B = torch.from_numpy(uniforms_BT[alive, t]).to(logits_BV.device)
-            ids_B, *found = sample_tokens(logits_BV, uniforms_B, temperature, top_p)
-            for i, token, logprob, entropy in zip(
-                alive, ids_B.tolist(), *(values_B.tolist() for values_B in found), strict=True
-            ):
-                tokens[i].append(token)
-                logprobs[i].append(logprob)
-                entropies[i].append(entropy)
-            keep_B = ~torch.isin(ids_B, self.stop_ids)
-            if not keep_B.all():
-                keep = keep_B.nonzero().flatten()
-                alive = [alive[i] for i in keep.tolist()]
-                cache.batch_select_indices(keep)
-                ids_B = ids_B[keep]
-                mask_BT = mask_BT[keep] if mask_BT is not None else None
-            if not alive or t + 1 == max_tokens:
+            ids_B, *found = sample_tokens(logits_BV, uniforms_TB[t, alive_B], temperature, top_p)
+            drawn.append((alive_B, ids_B, *found))
+            goes_on = [token not in self.stop_ids for token in ids_B.tolist()]
+            if not any(goes_on) or t + 1 == max_tokens:
                 break
-            logits_BV, mask_BT = self._decode(ids_B, cache, mask_BT)
-        return [self._completion(*item) for item in zip(tokens, logprobs, entropies, strict=True)]
+            if not all(goes_on):
+                rows = close_up(goes_on)
+                alive_B, ids_B = alive_B[rows], ids_B[rows]
+                sequences.keep(rows)
+            logits_BV = sequences.step(ids_B)
+        # One sequence after the other, in the order of their tokens.
+        request_N, *values = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        order_N, lengths_B = request_N.argsort(stable=True), request_N.bincount().tolist()
+        by_request = ((part.tolist() for part in value_N[order_N].split(lengths_B)) for value_N in values)
+        return [self._completion(*item) for item in zip(*by_request, strict=True)]
 
     def sleep(self) -> None:
         """Give memory that torch keeps for the next batch back to the GPU: the update needs it in other sizes.
@@ -118,48 +126,8 @@ class TransformersEngine:
     def restart(self) -> None:
         """Nothing to start: this engine is a model in this process, and what ends it ends the process."""
 
-    def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache, Tensor | None]:
-        """Logits after each prompt, the filled cache and the attention mask (None where nothing is padded)."""
-        distinct = list(dict.fromkeys(prompts))
-        width = max(map(len, distinct))
-        ids_BT = torch.full((len(distinct), width), self.pad_id)
-        mask_BT = torch.zeros_like(ids_BT)
-        for i, prompt in enumerate(distinct):
-            ids_BT[i, width - len(prompt) :] = torch.tensor(prompt)
-            mask_BT[i, width - len(prompt) :] = 1
-        device = self.model.device
-        ids_BT, mask_BT = ids_BT.to(device), mask_BT.to(device)
-        padded = bool((mask_BT == 0).any())
-        cache = DynamicCache()
-        out = self.model(
-            input_ids=ids_BT,
-            attention_mask=mask_BT if padded else None,
-            position_ids=(mask_BT.cumsum(-1) - 1).clamp(min=0) if padded else None,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        rows = torch.tensor([distinct.index(prompt) for prompt in prompts], device=device)
-        cache.batch_select_indices(rows)
-        return out.logits[rows, -1], cache, mask_BT[rows] if padded else None
-
-    def _decode(self, ids_B: Tensor, cache: DynamicCache, mask_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Logits after one more token per sequence."""
-        position_ids = None
-        if mask_BT is not None:
-            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(mask_BT), 1)], dim=1)
-            position_ids = mask_BT.sum(-1, keepdim=True) - 1
-        out = self.model(
-            input_ids=ids_B[:, None],
-            attention_mask=mask_BT,
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return out.logits[:, -1], mask_BT
-
     def _completion(self, token_ids: list[int], logprobs: list[float], entropies: list[float]) -> Completion:
-        stopped = token_ids[-1] in self.stop_ids.tolist()
+        stopped = token_ids[-1] in self.stop_ids
         text = str(self.tokenizer.decode(token_ids[:-1] if stopped else token_ids, skip_special_tokens=False))
         return Completion(tuple(token_ids), text, tuple(logprobs), truncated=not stopped, entropies=tuple(entropies))
 
@@ -197,15 +165,16 @@ def sample_tokens(
     run in float64: in float32 the tail of a large vocabulary would be lost.
     """
     logprobs_BV = torch.log_softmax(logits_BV.float() / temperature, dim=-1)
-    probs_BV = logprobs_BV.double().exp()
+    terms_BV = logprobs_BV.double()
+    probs_BV = terms_BV.exp()
     # 0 * log 0 is 0: a logit of -inf has no share in it.
-    entropy_B = -(probs_BV * logprobs_BV.clamp(min=-1e30)).sum(-1)
+    entropy_B = -terms_BV.clamp_(min=-1e30).mul_(probs_BV).sum(-1)
     if top_p < 1:
         probs_BV = nucleus(probs_BV, top_p)
-    cumulative_BV = probs_BV.cumsum(-1)
+    cumulative_BV = probs_BV.cumsum_(-1)
     thresholds_B1 = uniforms_B[:, None] * cumulative_BV[:, -1:]
-    ids_B = torch.searchsorted(cumulative_BV, thresholds_B1, right=True).clamp(max=probs_BV.shape[-1] - 1)[:, 0]
-    return ids_B, logprobs_BV.gather(-1, ids_B[:, None])[:, 0], entropy_B
+    ids_B1 = torch.searchsorted(cumulative_BV, thresholds_B1, right=True).clamp_(max=probs_BV.shape[-1] - 1)
+    return ids_B1[:, 0], logprobs_BV.gather(-1, ids_B1)[:, 0], entropy_B
 
 
 def nucleus(probs_BV: Tensor, top_p: float) -> Tensor:

@@ -210,7 +210,7 @@ def judged_trainer(policy: Path, folder: Path, noise: float) -> Trainer:
     assert config.reward == "judge" and config.judge == LocalJudgeSettings(kind="local", noise=0.05)
     small: dict[str, Any] = {"max_response_tokens": 400, "steps": 2, "validate_every": 2, "rl_prompts": 2}
     config = dataclasses.replace(config, judge=LocalJudgeSettings(kind="local", noise=noise), group_size=4, **small)
-    engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, torch.float32)
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
     rows = medicine_world.expert_rows(4, 0)
     data = Data(rows, rows, medicine_world.validation_rows(2, 0))
     return Trainer(config, data, TorchStrategy.from_checkpoint(policy, config), engine, tokenizer, folder, "")

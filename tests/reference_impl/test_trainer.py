@@ -44,7 +44,7 @@ def data_of(config: RunConfig) -> Data:
 
 
 def trainer_of(config: RunConfig, policy: Path, folder: Path) -> Trainer:
-    engine, tokenizer = load_engine("transformers", policy, config.rollout_batch, torch.float32)
+    engine, tokenizer = load_engine(config.engine, policy, config.rollout_batch, torch.float32)
     folder.mkdir(parents=True, exist_ok=True)
     strategy = TorchStrategy.from_checkpoint(policy, config)
     return Trainer(config, data_of(config), strategy, engine, tokenizer, folder, config.hash())

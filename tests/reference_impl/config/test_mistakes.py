@@ -114,7 +114,7 @@ DOMAINS: list[tuple[str, Any, str]] = [
 SCALE: list[tuple[str, Any, str]] = [
     ("seeds", [0, 0], "seeds: 0 stands twice"),
     ("learning_rate_factor", 0, "learning_rate_factor: Input should be greater than 0, found 0"),
-    ("engine", "vlm", "engine: unknown value 'vlm'; did you mean 'vllm'? (allowed: transformers, vllm)"),
+    ("engine", "vlm", "engine: unknown value 'vlm'; did you mean 'vllm'? (allowed: fused, transformers, vllm)"),
     ("engine_options.max_model_len", 1, "engine_options.max_model_len: Input should be greater than or equal to 2"),
     (
         "engine_options.gpu_memory",

@@ -120,7 +120,7 @@ def test_stop_token_ends_a_sequence_and_is_left_out_of_the_text(tiny_policy: Pat
     request = requests_of(tiny_policy)[0]
     free = engine.generate([request], max_tokens=8)[0]
     assert free.truncated and len(free.token_ids) == 8
-    engine.stop_ids = torch.tensor([free.token_ids[4]])
+    engine.stop_ids = [free.token_ids[4]]
     stopped = engine.generate([request], max_tokens=8)[0]
     first = free.token_ids.index(free.token_ids[4])
     assert stopped.token_ids == free.token_ids[: first + 1] and not stopped.truncated

@@ -33,7 +33,7 @@ def test_dedicated_engines_take_the_gpus_behind_the_trainers(monkeypatch: pytest
 
 def test_stop_ids_are_those_of_the_transformers_engine(tiny_policy: Path) -> None:
     engine, tokenizer = load_engine("transformers", tiny_policy)
-    assert stop_ids(tokenizer, eos_of(tiny_policy)) == engine.stop_ids.tolist()  # type: ignore[attr-defined]
+    assert stop_ids(tokenizer, eos_of(tiny_policy)) == engine.stop_ids  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

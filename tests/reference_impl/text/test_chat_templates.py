@@ -161,7 +161,7 @@ def test_a_rollout_ends_with_the_token_that_demonstrations_end_with(family: Fami
     assert end_of_turn(tokenizer) == end_id
     model = AutoModelForCausalLM.from_pretrained(tiny_policy)
     model.generation_config.eos_token_id = tokenizer.eos_token_id  # as the base model's and Phi's may have it
-    stops = set(TransformersEngine(model, tokenizer, 4).stop_ids.tolist())
+    stops = set(TransformersEngine(model, tokenizer, 4).stop_ids)
     assert stops == {end_id, tokenizer.eos_token_id}
 
 
