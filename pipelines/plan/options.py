@@ -50,6 +50,23 @@ class Options:
         """What a job that trains or samples asks of the machine."""
         return self.choice.scale.resources.get(kind, Resources()).model_dump()
 
+    @property
+    def warm(self) -> bool:
+        """Whether jobs may be forks of one process: on a scale without GPUs, launchers and engines of their own."""
+        scale = self.choice.scale
+        alone = not scale.launcher and not any(resources.gpu for resources in scale.resources.values())
+        return alone and scale.strategy.kind == "torch" and scale.engine == "transformers"
+
+    def start(self, kind: Job | None = None) -> str:
+        """What starts a job's module: a fork of what has imported it, or a process; jobs of a kind get their GPUs."""
+        if self.warm:
+            return "python -m pipelines.ops.warm"
+        if kind is None:
+            return "python -m"
+        # As many as the scale says, not what Snakemake may have clipped that to.
+        gpus = self.resources(kind)["gpu"]
+        return f"python -m pipelines.ops.gpu_lease --gpu {gpus} -- {self.launcher(kind)}"
+
     def launcher(self, kind: Job) -> str:
         """What starts the module of a job that trains or samples."""
         scale = self.choice.scale

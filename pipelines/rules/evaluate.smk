@@ -18,9 +18,7 @@ rule generate:
         mem_mb=PLAN.options.resources("generate")["mem_mb"],
         runtime=PLAN.options.resources("generate")["runtime"],
     params:
-        # What the scale says, not what Snakemake may have clipped it to.
-        gpu=PLAN.options.resources("generate")["gpu"],
-        launcher=PLAN.options.launcher("generate"),
+        start=PLAN.options.start("generate"),
         benchmarks=PLAN.files.benchmarks,
         results=RESULTS,
         scale=PLAN.choice.scale.name,
@@ -30,7 +28,7 @@ rule generate:
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"
     shell:
-        "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
+        "{params.start} evaluation.generate --checkpoint {params.checkpoint} --domain {wildcards.domain}"
         " --method {wildcards.method} --scale {params.scale} --seed {wildcards.seed}"
         " --benchmarks {params.benchmarks} {params.data:q} --results {params.results} --out {output} > {log} 2>&1"
 
@@ -51,10 +49,12 @@ rule score:
         gpu=0,
         mem_mb=4000,
         runtime=30,
+    params:
+        start=PLAN.options.start(),
     message:
         "Score: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
-        "python -m evaluation.score --samples {input} --domain {wildcards.domain} --method {wildcards.method}"
+        "{params.start} evaluation.score --samples {input} --domain {wildcards.domain} --method {wildcards.method}"
         " --seed {wildcards.seed} --out {output} > {log} 2>&1"
 
 
@@ -77,12 +77,13 @@ rule grade_again:
         mem_mb=8000,
         runtime=240,
     params:
+        start=PLAN.options.start(),
         settings=lambda wildcards: PLAN.hashes.task(wildcards.domain, wildcards.task),
         data=lambda wildcards: PLAN.files.questions(wildcards.task),
         judge=lambda wildcards: PLAN.options.judge(wildcards.domain, wildcards.task),
     message:
         "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m evaluation.regrade {input.samples}/{wildcards.task}.jsonl --task {wildcards.task}"
+        "{params.start} evaluation.regrade {input.samples}/{wildcards.task}.jsonl --task {wildcards.task}"
         " --data {params.data:q} {params.judge:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
         " && mv {output.summary}.part {output.summary}"

@@ -31,11 +31,12 @@ rule policy:
         mem_mb=1500,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         out=subpath(output[0], parent=True),
     message:
         "Policy: check and install {wildcards.policy}"
     shell:
-        "python -m pipelines.policy.shipped --policy {wildcards.policy} --out {params.out} > {log} 2>&1"
+        "{params.start} pipelines.policy.shipped --policy {wildcards.policy} --out {params.out} > {log} 2>&1"
 
 
 # The manifest is written last and is the only output: it lists all other files with their SHA-256.

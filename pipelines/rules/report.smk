@@ -21,6 +21,7 @@ rule table:
         mem_mb=500,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
@@ -29,7 +30,7 @@ rule table:
     message:
         "Report: {wildcards.table}"
     shell:
-        "python -m reports.tables --table {wildcards.table} --scale {params.scale} --results {params.results}"
+        "{params.start} reports.tables --table {wildcards.table} --scale {params.scale} --results {params.results}"
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
@@ -51,6 +52,7 @@ rule figure:
         mem_mb=500,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
@@ -59,7 +61,7 @@ rule figure:
     message:
         "Report: {wildcards.figure}"
     shell:
-        "python -m reports.figures --figure {wildcards.figure} --scale {params.scale} --results {params.results}"
+        "{params.start} reports.figures --figure {wildcards.figure} --scale {params.scale} --results {params.results}"
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
@@ -81,6 +83,7 @@ rule case_page:
         mem_mb=4000,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
@@ -88,7 +91,7 @@ rule case_page:
     message:
         "Report: {wildcards.case_page}"
     shell:
-        "python -m reports.cases --scale {params.scale} --results {params.results} --seeds {params.seeds}"
+        "{params.start} reports.cases --scale {params.scale} --results {params.results} --seeds {params.seeds}"
         " --out {output.html} > {log} 2>&1"
 
 
@@ -114,6 +117,7 @@ rule site:
         mem_mb=500,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
@@ -121,5 +125,5 @@ rule site:
     message:
         "Report: the page of {params.shown}, beside the paper's printed values"
     shell:
-        "python -m reports.site --page {params.shown} --scale {params.scale} --results {params.results}"
+        "{params.start} reports.site --page {params.shown} --scale {params.scale} --results {params.results}"
         " --seeds {params.seeds} --out {output} > {log} 2>&1"

@@ -22,21 +22,18 @@ rule train:
         mem_mb=PLAN.options.resources("train")["mem_mb"],
         runtime=PLAN.options.resources("train")["runtime"],
     params:
-        # What the scale says, not what Snakemake may have clipped it to.
-        gpu=PLAN.options.resources("train")["gpu"],
-        launcher=PLAN.options.launcher("train"),
+        start=PLAN.options.start("train"),
         scale=PLAN.choice.scale.name,
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
-        start=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
+        checkpoint=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
         data=lambda wildcards, input: Path(input.data[0]).parent,
         results=RESULTS,
         out=subpath(output[0], parent=True),
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
-        "python -m pipelines.ops.gpu_lease --gpu {params.gpu} -- {params.launcher} reference_impl.train"
-        " --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
-        " --seed {wildcards.seed} --policy {params.start} --data {params.data} --results {params.results} --out {params.out}"
+        "{params.start} reference_impl.train --run {wildcards.run} --domain {wildcards.domain} --scale {params.scale}"
+        " --seed {wildcards.seed} --policy {params.checkpoint} --data {params.data} --results {params.results} --out {params.out}"
         " --config-hash {params.config_hash} 2>&1 | tee {log}"
 
 
@@ -56,6 +53,7 @@ rule select:
         mem_mb=500,
         runtime=30,
     params:
+        start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
         settings=lambda wildcards: PLAN.hashes.selection(wildcards.selection),
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
@@ -63,7 +61,7 @@ rule select:
     message:
         "Select: {wildcards.selection} on {wildcards.domain}, seed {wildcards.seed}, by validation accuracy"
     shell:
-        "python -m reference_impl.select --method {wildcards.selection} --domain {wildcards.domain}"
+        "{params.start} reference_impl.select --method {wildcards.selection} --domain {wildcards.domain}"
         " --scale {params.scale} --seed {wildcards.seed} --runs {params.runs} --out {params.out} > {log} 2>&1"
 
 

@@ -2,7 +2,7 @@
 
 from pipelines.plan import load_plan
 from reference_impl.config.judges import parse_judge
-from tests.support.plans import with_domain, with_method
+from tests.support.plans import with_domain, with_method, with_scale
 
 
 def test_resources_and_launchers_are_the_scales() -> None:
@@ -13,6 +13,24 @@ def test_resources_and_launchers_are_the_scales() -> None:
     mini = load_plan({"scale": "mini"})
     assert (mini.options.resources("train")["gpu"], mini.options.resources("train")["threads"]) == (0, 1)
     assert mini.options.launcher("train") == "python -m"
+
+
+def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_own() -> None:
+    mini = load_plan({"scale": "mini"})
+    assert {mini.options.start(kind) for kind in ("train", "generate", None)} == {"python -m pipelines.ops.warm"}
+    paper = load_plan({"scale": "paper"})
+    assert paper.options.start() == "python -m"
+    lease = "python -m pipelines.ops.gpu_lease --gpu"
+    assert paper.options.start("train") == f"{lease} 8 -- torchrun --standalone --nproc-per-node 8 -m --"
+    assert paper.options.start("generate") == f"{lease} 1 -- python -m"
+    scale = paper.choice.scale
+    for changes in (
+        {"resources": {"generate": scale.resources["generate"]}},
+        {"launcher": {"generate": "nice python -m"}},
+        {"strategy": scale.strategy.model_copy(update={"processes": 1})},
+        {"engine": "vllm"},
+    ):
+        assert not with_scale(mini, **changes).options.warm, changes
 
 
 def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:

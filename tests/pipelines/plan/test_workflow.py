@@ -202,7 +202,7 @@ def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -
     option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not read before it is sampled
     result = snakemake(fresh, "--dry-run", "--printshellcmds", "original", "--config", option)
     assert result.returncode == 0, result.stdout
-    commands = re.findall(r"python -m evaluation\.generate .*", result.stdout)
+    commands = re.findall(r"pipelines\.ops\.warm evaluation\.generate .*", result.stdout)
     assert {"--domain math" in command: "--data" in command for command in commands} == {True: True, False: False}
     assert " --data sandbox-amc=CHANGELOG.md " in result.stdout
 
