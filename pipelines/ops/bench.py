@@ -43,7 +43,7 @@ the limit of a response, are that scale's. What was tried and did not pay: [spee
 
 {table}
 
-Measured with {versions}.
+Measured with {versions}.{missing}
 """
 
 
@@ -78,7 +78,9 @@ def page(folder: Path) -> str:
     found = [part for part in (kept(folder, name) for name in PARTS) if part is not None]
     lines: list[Line] = [line for part, _ in found for line in part]
     said = sorted({", ".join(f"{name} {value}" for name, value in used.items()) for _, used in found})
-    return PAGE.format(table=table(lines), versions="; ".join(said))
+    unmeasured = [name for name in PARTS if kept(folder, name) is None]
+    missing = f" Not measured yet: {', '.join(unmeasured)} (`make bench ARGS=\"--only …\"`)." if unmeasured else ""
+    return PAGE.format(table=table(lines), versions="; ".join(said), missing=missing)
 
 
 def main() -> None:
