@@ -79,7 +79,7 @@ def page(folder: Path) -> str:
     lines: list[Line] = [line for part, _ in found for line in part]
     said = sorted({", ".join(f"{name} {value}" for name, value in used.items()) for _, used in found})
     unmeasured = [name for name in PARTS if kept(folder, name) is None]
-    missing = f" Not measured yet: {', '.join(unmeasured)} (`make bench ARGS=\"--only …\"`)." if unmeasured else ""
+    missing = f' Not measured yet: {", ".join(unmeasured)} (`make bench ARGS="--only …"`).' if unmeasured else ""
     return PAGE.format(table=table(lines), versions="; ".join(said), missing=missing)
 
 
