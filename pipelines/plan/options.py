@@ -55,7 +55,7 @@ class Options:
         """Whether jobs may be forks of one process: on a scale without GPUs, launchers and engines of their own."""
         scale = self.choice.scale
         alone = not scale.launcher and not any(resources.gpu for resources in scale.resources.values())
-        return alone and scale.strategy.kind == "torch" and scale.engine == "transformers"
+        return alone and scale.strategy.kind == "torch" and scale.engine != "vllm"
 
     def start(self, kind: Job | None = None) -> str:
         """What starts a job's module: a fork of what has imported it, or a process; jobs of a kind get their GPUs."""

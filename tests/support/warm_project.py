@@ -110,7 +110,7 @@ def left_behind(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def soon(holds: Callable[[], Any], seconds: float = 30) -> Any:
+def soon(holds: Callable[[], Any], seconds: float = 120) -> Any:
     """What `holds` returns, once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

@@ -83,6 +83,15 @@ def test_one_parent_serves_one_job_after_the_other(shared: Project) -> None:
     assert numbers == {str(process.pid) for process in shared.parents()} and len(numbers) == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that starts tests in the background lets them ignore SIGINT, and what they start would too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_signals_reach_the_job(shared: Project) -> None:
     shared.write(
         "import signal, sys, time\n"
@@ -94,7 +103,7 @@ def test_signals_reach_the_job(shared: Project) -> None:
         job = shared.begin()
         assert job.stdout is not None and job.stdout.readline() == "ready\n"
         job.send_signal(number)
-        _, errors = job.communicate(timeout=30)
+        _, errors = job.communicate(timeout=120)
         assert job.returncode == status and ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
 
 
@@ -176,7 +185,7 @@ def test_without_a_workflow_a_job_runs_by_itself(project: Project, workflow: str
         project.workflow.kill()
         project.workflow.wait()
     job = project.begin(env=project.environment(**{warm.WORKFLOW: workflow}))
-    assert job.communicate(timeout=30) == (f"{job.pid}\n", "")
+    assert job.communicate(timeout=120) == (f"{job.pid}\n", "")
     assert not project.parents() and not list(project.sockets.iterdir())
 
 
@@ -209,7 +218,7 @@ def test_a_parent_ends_with_its_workflow_after_its_jobs(project: Project) -> Non
     assert job.stdout is not None and job.stdout.readline() == "ready\n"
     project.workflow.kill()
     project.workflow.wait()
-    assert job.communicate(timeout=30)[0] == "done\n" and job.returncode == 0
+    assert job.communicate(timeout=120)[0] == "done\n" and job.returncode == 0
     soon(lambda: not project.parents())
     assert not list(project.sockets.glob("*/*.socket"))
 
@@ -228,10 +237,11 @@ def test_names_say_what_runs(shared: Project) -> None:
     assert job.stdout is not None and job.stdout.readline() == "ready\n"
     (parent,) = shared.parents()
     assert parent.cmdline()[:6] == ["warm", "parent", "of", "the", "jobs", "of"]
+    soon(lambda: len(parent.children()) == 1)  # that of the job before is waited for
     (fork,) = parent.children()
     assert fork.name() == "job" and " ".join(fork.cmdline()).startswith("python -m job --run grpo")
     job.terminate()
-    job.communicate(timeout=30)
+    job.communicate(timeout=120)
 
 
 def test_what_is_no_request_harms_nobody(shared: Project) -> None:
