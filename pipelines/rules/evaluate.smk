@@ -20,7 +20,7 @@ rule generate:
     params:
         start=PLAN.options.start("generate"),
         benchmarks=PLAN.files.benchmarks,
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         scale=PLAN.choice.scale.name,
         checkpoint=lambda wildcards: PLAN.files.checkpoint(**wildcards),
         settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain),

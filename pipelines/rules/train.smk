@@ -27,7 +27,7 @@ rule train:
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
         checkpoint=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
         data=lambda wildcards, input: Path(input.data[0]).parent,
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         out=subpath(output[0], parent=True),
     message:
         "Train: {wildcards.run} on {wildcards.domain}, seed {wildcards.seed}"
@@ -83,7 +83,7 @@ rule prune:
     params:
         runs=lambda wildcards: PLAN.files.grid_folders(**wildcards),
         selections=lambda wildcards, input: [str(Path(record).parent) for record in input],
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
     message:
         "Prune: checkpoints of {wildcards.grid} on {wildcards.domain}, seed {wildcards.seed}, that nothing needs"
     shell:
