@@ -191,16 +191,20 @@ def run_in_fork(connection: socket.socket, module: str, arguments: list[str]) ->
     }
     body = json.dumps(request).encode()
     alive, held = os.pipe()  # `held` is open as long as there is a fork
-    socket.send_fds(connection, [LENGTH.pack(len(body))], [0, 1, 2, held])
-    os.close(held)
-    connection.sendall(body)
 
     def forward(number: int, _: object) -> None:
         with contextlib.suppress(OSError):
             connection.sendall(bytes([number]))
 
-    for number in heard:
-        signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)  # none before the request is sent, and none lost after it
+    try:
+        socket.send_fds(connection, [LENGTH.pack(len(body))], [0, 1, 2, held])
+        connection.sendall(body)
+        for number in heard:
+            signal.signal(number, forward)
+    finally:
+        os.close(held)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
     with contextlib.suppress(ConnectionResetError):
         answer = connection.recv(STATUS.size, socket.MSG_WAITALL)
         if len(answer) == STATUS.size:
