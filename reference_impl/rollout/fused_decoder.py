@@ -17,7 +17,7 @@ from reference_impl.rollout.fused_weights import FusedLayer, FusedWeights, fuse,
 from reference_impl.rollout.plain_decoder import PlainDecoder
 
 BLOCK = 32
-"""Tokens of all responses whose keys and values lie together. torch multiplies slowly where they are fewer than 17."""
+"""Tokens of all responses whose keys and values lie together. Smaller matrices torch multiplies in a slow way."""
 
 
 def fused_or_plain(model: PreTrainedModel) -> Decoder:
@@ -112,15 +112,15 @@ class FusedSequences:
         """Space for another block of tokens."""
         weights = self._weights
         for response in self._responses:
-            # Zeros: what is hidden has no weight, but it would have one were it not a number.
+            # Zeros: what is hidden has the weight 0, and 0 times what memory holds may be NaN.
             shape = (2, len(self._prompt_B), weights.kv_heads, BLOCK, weights.head_size)
             response.append(Cache(torch.zeros(shape)))
         self._hidden_B1T = F.pad(self._hidden_B1T, (0, BLOCK), value=-torch.inf)
 
     def _group(self) -> None:
         """Prepare what depends on which sequences there are."""
-        weights, rows = self._weights, len(self._prompt_B)
-        self._vectors = Vectors(rows, weights)
+        weights, number = self._weights, len(self._prompt_B)
+        self._vectors = Vectors(number, weights)
         rows_P: list[list[int]] = [[] for _ in range(max(self._prompt_B) + 1)]
         for row, prompt in enumerate(self._prompt_B):
             rows_P[prompt].append(row)
@@ -128,7 +128,7 @@ class FusedSequences:
         grid_PG = torch.tensor([rows + rows[:1] * (most - len(rows)) for rows in rows_P])
         heads = torch.arange(weights.heads).view(weights.kv_heads, 1, -1)
         self._to_grid = (grid_PG[:, None, :, None] * weights.heads + heads).flatten()
-        self._to_rows = torch.empty(rows * weights.heads, dtype=torch.long)
+        self._to_rows = torch.empty(number * weights.heads, dtype=torch.long)
         self._to_rows[self._to_grid] = torch.arange(len(self._to_grid))
 
     def _attend(self, prompt: "Cache", response: "list[Cache]") -> Tensor:
