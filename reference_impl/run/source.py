@@ -31,6 +31,8 @@ class Module:
     """Name → the statement that gives it its value: a function, a class or an assignment."""
     imports: dict[str, Place]
     """Name → what it is elsewhere; the second part is empty for a module."""
+    added: list[tuple[str, ast.expr, ast.expr]]
+    """(table, key, value) of every `table[key] = value`."""
 
 
 @cache
@@ -61,12 +63,19 @@ def _places(root: str) -> list[Place]:
         raise ValueError(f"{root!r}: {found['module']} defines {', '.join(module.definitions)}")
     if found["key"] is None:
         return [place]
-    table = getattr(_known(place[0]).definitions[place[1]], "value", None)
-    entries = dict(zip(table.keys, table.values, strict=True)) if isinstance(table, ast.Dict) else {}
-    chosen = {key.value: value for key, value in entries.items() if isinstance(key, ast.Constant)}
+    chosen = _entries(*place)
     if found["key"] not in chosen:
         raise ValueError(f"{root!r}: {found['name']} has {', '.join(map(str, chosen)) or 'no entries'}")
     return list(_names(chosen[found["key"]], place[0], _known(place[0])))
+
+
+def _entries(name: str, table: str) -> dict[str, ast.expr]:
+    """Key → value of a table: what its display holds, and what `table[key] = value` adds on the module's top level."""
+    module = _known(name)
+    display = getattr(module.definitions[table], "value", None)
+    pairs = list(zip(display.keys, display.values, strict=True)) if isinstance(display, ast.Dict) else []
+    pairs += [(key, value) for where, key, value in module.added if where == table]
+    return {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
 
 
 def _names(node: ast.AST, name: str, module: Module) -> Iterator[Place]:
@@ -108,10 +117,13 @@ def _module(name: str) -> Module | None:
         return None
     definitions: dict[str, ast.stmt] = {}
     imports: dict[str, Place] = {}
+    added: list[tuple[str, ast.expr, ast.expr]] = []
     for statement in ast.parse(path.read_bytes(), str(path)).body:
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 definitions[statement.name] = statement
+            case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=table), slice=key)], value=value):
+                added.append((table, key, value))
             case ast.Assign():
                 parts = [part for target in statement.targets for part in ast.walk(target)]
                 names = [part.id for part in parts if isinstance(part, ast.Name)]
@@ -125,7 +137,7 @@ def _module(name: str) -> Module | None:
                 for alias in statement.names:
                     whole = f"{source}.{alias.name}"
                     imports[alias.asname or alias.name] = (source, alias.name) if _file(whole) is None else (whole, "")
-    return Module(definitions, imports)
+    return Module(definitions, imports, added)
 
 
 def _file(name: str) -> Path | None:

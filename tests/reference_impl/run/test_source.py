@@ -44,6 +44,11 @@ class Grader:
         return quarter(x) > self.limit
 
 TABLE: dict[str, Callable] = {"quarter": quarter, "capped": capped, "torch": torch.exp}
+
+def mine(x):
+    return x
+
+TABLE["mine"] = mine
 """,
 }
 
@@ -102,6 +107,14 @@ def test_a_definition_may_move(project: Path) -> None:
     assert hashes(QUARTER) == before
 
 
+def test_an_entry_that_is_added_to_a_table(project: Path) -> None:
+    before = hashes("maths.tables:TABLE[mine]", QUARTER)
+    path = project / "maths" / "tables.py"
+    path.write_text(path.read_text().replace("    return x\n", "    return 2 * x\n"))
+    after = hashes("maths.tables:TABLE[mine]", QUARTER)
+    assert before[0] != after[0] and before[1] == after[1]
+
+
 def test_a_whole_module_and_what_calls_itself(project: Path) -> None:
     before = hashes("maths.parts", "maths.tables:recursive")
     path = project / "maths" / "parts.py"
@@ -115,7 +128,7 @@ def test_a_whole_module_and_what_calls_itself(project: Path) -> None:
     [
         ("maths.nothing:x", "no such module"),
         ("maths.parts:thrid", "maths.parts defines LIMIT, half, unused"),
-        ("maths.tables:TABLE[thrid]", "TABLE has quarter, capped, torch"),
+        ("maths.tables:TABLE[thrid]", "TABLE has quarter, capped, torch, mine"),
         ("maths.tables:SCALE[x]", "SCALE has no entries"),
     ],
 )
