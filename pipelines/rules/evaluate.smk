@@ -19,6 +19,7 @@ rule generate:
         gpu=PLAN.options.resources("generate")["gpu"],
         mem_mb=PLAN.options.resources("generate")["mem_mb"],
         runtime=PLAN.options.resources("generate")["runtime"],
+        disk_mb=PLAN.options.resources("generate")["disk_mb"],
     params:
         start=PLAN.options.start("generate"),
         benchmarks=PLAN.files.benchmarks,

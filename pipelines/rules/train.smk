@@ -24,6 +24,7 @@ rule train:
         gpu=PLAN.options.resources("train")["gpu"],
         mem_mb=PLAN.options.resources("train")["mem_mb"],
         runtime=PLAN.options.resources("train")["runtime"],
+        disk_mb=PLAN.options.resources("train")["disk_mb"],
     params:
         start=PLAN.options.start("train"),
         scale=PLAN.choice.scale.name,

@@ -104,6 +104,8 @@ class Resources(Declared):
     """Minutes, after which a cluster ends the job."""
     threads: Count = 1
     """CPU cores."""
+    disk_mb: Annotated[int, Field(ge=0)] = 0
+    """Disk while it runs, two states to resume from among it; `--resources disk_mb=…` says how much there is in all."""
 
 
 # Words, and no place-holder but {processes}. torchrun needs the last `--`, or it takes `--run` for one of its own.

@@ -8,7 +8,7 @@ from tests.support.plans import with_domain, with_method, with_scale
 def test_resources_and_launchers_are_the_scales() -> None:
     paper = load_plan({"scale": "paper"})
     assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 8
-    assert paper.options.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m --"
+    assert paper.options.launcher("train") == "torchrun --standalone --shutdown-timeout 600 --nproc-per-node 8 -m --"
     assert paper.options.launcher("generate") == "python -m"
     mini = load_plan({"scale": "mini"})
     assert (mini.options.resources("train")["gpu"], mini.options.resources("train")["threads"]) == (0, 1)
@@ -21,7 +21,10 @@ def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_o
     paper = load_plan({"scale": "paper"})
     assert paper.options.start() == "python -m"
     lease = "python -m pipelines.ops.gpu_lease --gpu"
-    assert paper.options.start("train") == f"{lease} 8 -- torchrun --standalone --nproc-per-node 8 -m --"
+    assert (
+        paper.options.start("train")
+        == f"{lease} 8 -- torchrun --standalone --shutdown-timeout 600 --nproc-per-node 8 -m --"
+    )
     assert paper.options.start("generate") == f"{lease} 1 -- python -m"
     scale = paper.choice.scale
     for changes in (

@@ -83,8 +83,8 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
     assert all(f"rule {name}:" in rules for name in profile["set-resources"])
     # Snakemake clips what a job asks for to nothing and would run it: the lease asks for what the scale says.
     assert (
-        "python -m pipelines.ops.gpu_lease --gpu 8 -- torchrun --standalone --nproc-per-node 8 -m --"
-        " reference_impl.train"
+        "python -m pipelines.ops.gpu_lease --gpu 8 -- torchrun --standalone --shutdown-timeout 600 --nproc-per-node 8"
+        " -m -- reference_impl.train"
         " --run chord_phi --domain medicine" in result.stdout
     )
     assert "python -m pipelines.ops.gpu_lease --gpu 1 -- python -m evaluation.generate" in result.stdout
