@@ -29,7 +29,7 @@ HASH = "0123456789abcdef" * 2 + "01234567"
         ("paper", "weak: Qwen2.5-3B-Instruct", "weak: Qwen2.5-4B", "unknown policy 'Qwen2.5-4B'"),
         (
             "paper",
-            "  train: torchrun --standalone --nproc-per-node {processes} -m --",
+            "  train: torchrun --standalone --shutdown-timeout 600 --nproc-per-node {processes} -m --",
             "  train: python -m",
             "8 processes",
         ),

@@ -1,4 +1,4 @@
-"""The order in which the engine sleeps, wakes, takes weights and samples: a stand-in for vLLM notes what it is asked."""
+"""The order in which the engine sleeps, wakes, takes weights and samples: a stand-in for vLLM notes all it is asked."""
 
 import sys
 from collections.abc import Mapping
