@@ -21,7 +21,7 @@ rule generate:
         runtime=PLAN.options.resources("generate")["runtime"],
         disk_mb=PLAN.options.resources("generate")["disk_mb"],
     params:
-        start=PLAN.options.start("generate"),
+        start=PLAN.options.start_sampling(),
         benchmarks=PLAN.files.benchmarks,
         results=lambda wildcards: RESULTS,
         scale=PLAN.choice.scale.name,
