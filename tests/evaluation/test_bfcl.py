@@ -34,6 +34,9 @@ VALUES = [
     ("float", [5.0], 5, True),  # Python's own conversion
     ("float", [5], 5, True),  # converted to 5.0, which equals the accepted 5
     ("integer", [5], 5.0, False),
+    ("float", [5.0], 10**400, False),  # no float is as large
+    ("float", [5.0], -(10**400), False),
+    ("integer", [5], 10**400, False),
     ("boolean", [True], True, True),
     ("boolean", [True], 1, False),
     ("string", ["New York, NY"], "new york ny", True),  # case, blanks and ,./-_*^ do not count
@@ -90,6 +93,16 @@ def test_parameters() -> None:
     assert check("simple_python", functions, [Call("f", {"a": 1})], [{"f": {"a": [1], "b": [2]}}]) == (
         "parameter b is missing"
     )
+
+
+def test_a_description_may_require_nothing() -> None:
+    description = function(a="integer")
+    for parameters in ({**description["parameters"], "required": None}, dict(description["parameters"])):
+        if parameters["required"] == []:
+            del parameters["required"]
+        functions = [{**description, "parameters": parameters}]
+        assert check("simple_python", functions, [Call("f", {"a": 1})], [{"f": {"a": [1]}}]) is None
+        assert check("simple_python", functions, [Call("f", {})], [{"f": {"a": [1]}}]) == "parameter a is missing"
 
 
 def test_names() -> None:

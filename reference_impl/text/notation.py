@@ -1,0 +1,180 @@
+r"""One notation for what LaTeX writes in many ways, so that a comparison sees what an answer says, not how it looks.
+
+`plain` drops fonts, colours and spacing, writes fractions, roots and signs in one way, and puts words between quotes:
+`\textcolor{blue}{\dfrac12}\text{ cm}` is `\frac{1}{2}"cm"`. What has no second spelling stays as it is, and so does
+text of more than MAX_CHARACTERS.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from reference_impl.text.equivalence import MAX_CHARACTERS
+from reference_impl.text.units import KNOWN_WORDS, SYMBOLS, UNITS
+
+_CHARACTERS = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t\n\r", " "),
+        **dict.fromkeys("\u200b\u2060\ufeff", ""),
+        "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "√": r"\sqrt ",
+        "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "φ": r"\phi ",
+        "∞": r"\infty ", "°": r"^\circ ", "º": r"^\circ ", "²": "^2", "³": "^3", "⁴": "^4",
+        "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "⅓": r"\frac13 ", "⅔": r"\frac23 ",
+        "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ",
+        "∠": r"\angle ", "△": r"\triangle ", "±": r"\pm ", "→": r"\to ", "⇒": r"\Rightarrow ",
+        "…": r"\ldots ", "’": "'", "µ": "μ", "，": ",", "（": "(", "）": ")", "｜": "|", "＝": "=",
+    }
+)  # fmt: skip
+_CURRENCIES = {r"\$": "$", "€": "€", "£": "£", r"\pounds": "£", "¥": "¥", "₹": "₹", r"\euro": "€", "¢": "¢"}
+_CURRENCY = re.compile(r"\\\$|[€£¥₹¢]|\\(?:pounds|euro)(?![a-zA-Z])")
+_COMMANDS = (
+    # (what stands there, what it is instead); order matters
+    (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|strut)(?![a-zA-Z])\.?"), ""),
+    (re.compile(r"(?<!\\)\\!"), ""),
+    (re.compile(r"(?<!\\)(?:\\[()\[\]]|\$)"), " "),
+    (re.compile(r"(?<!\\)(?:\\[,;: >]|~)|\\(?:thinspace|enspace|space|hfill)(?![a-zA-Z])"), " "),
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
+    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
+    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
+    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
+    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
+    (re.compile(r"\\[lr]vert(?![a-zA-Z])|\\mid(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\[lr]brace(?![a-zA-Z])"), lambda m: r"\{" if m[0][1] == "l" else r"\}"),
+    (re.compile(r"\\[lr]brack(?![a-zA-Z])"), lambda m: "[" if m[0][1] == "l" else "]"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\(?:degree|textdegree)(?![a-zA-Z])"), r"^\\circ "),
+    (re.compile(r"\\%|\\percent(?![a-zA-Z])"), "%"),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\{([+\-=])\}"), r"\1"),
+    (re.compile(r"(?<![A-Za-z])([ap])\.\s?m\.?(?![A-Za-z])"), r"\1m"),
+    (re.compile(r"\\textup(?![a-zA-Z])"), r"\\text"),
+)  # fmt: skip
+_DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
+# Fonts and colours of mathematics: what stands in them stays.
+_STYLE = re.compile(
+    r"\\(?:(?:boldsymbol|mathbf|bm|mathit|mathsf|mathtt|mathnormal|underline|underbrace|fbox|framebox|boxed|mathord"
+    r"|cancel|pmb)(?![a-zA-Z])|(?:textcolor|color|colorbox)\s*\{[^{}]*\})\s*\{"
+)
+_COLOUR = re.compile(r"\\color\s*\{[^{}]*\}|\\(?:bf|it|rm|sf|tt|em|large|Large|small)(?![a-zA-Z])")
+_TEXT = re.compile(
+    r"\\(?:text(?:rm|bf|it|sf|tt|sc|normal|md)?|mathrm|mbox|hbox|emph|operatorname\*?|mathop|unit)(?![a-zA-Z])\s*\{"
+)
+_TEXT_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_BARE_WORD = re.compile(r'(?<!begin\{)(?<!end\{)(?<![A-Za-z\\"])[A-Za-z]{2,20}(?![A-Za-z"])')
+_BRACE = re.compile(r"\\[{}\\]|[{}]")
+_AFTER_A_NUMBER = re.compile(r"(?:[\d})\"/·]|(?<![A-Za-z\\])[A-Za-z]{1,20})\Z")  # or after another unit
+_UPRIGHT = {"i": "i", "e": "e", "pi": r"\pi ", "j": "j"}
+_FRACTION_ARGUMENTS = re.compile(
+    r"\\frac\s*(\{[^{}]*\}|\d|[a-zA-Z]|\\pi)\s*(?=(\{|\d|[a-zA-Z]|\\pi))(\d|[a-zA-Z]|\\pi)?"
+)
+_ROOT_ARGUMENT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\d|[a-zA-Z]|\\pi(?![a-zA-Z]))")
+_EXPONENT = re.compile(r"([_^])\s*\{\s*(\d|[a-zA-Z])\s*\}")
+_BLANKS = re.compile(r'(?<![\w"])\s+|\s+(?![\w"])|(?<=")\s+|\s+(?=")')
+_ROUNDS = 4  # fonts within fonts
+
+
+@lru_cache(maxsize=1 << 14)
+def plain(text: str) -> str:
+    """`text` in plain notation; as it is where it is too long to be compared by more than its characters."""
+    if len(text) > MAX_CHARACTERS:
+        return text
+    text = text.translate(_CHARACTERS)
+    if "\\\\" in text and r"\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)  # LaTeX that was escaped twice
+    for pattern, instead in _COMMANDS:
+        text = pattern.sub(instead, text)
+    text = _COLOUR.sub(" ", _groups(_STYLE, text, lambda _, content: content))
+    if '"' in text:
+        text = text.replace('"', "''")
+    text = _groups(_TEXT, text, _words)
+    text = _BARE_WORD.sub(lambda m: f'"{m[0]}"' if m[0] in KNOWN_WORDS or m[0].lower() in KNOWN_WORDS else m[0], text)
+    text = _CURRENCY.sub(lambda m: f'"{_CURRENCIES[m[0]]}"', text)
+    text = _FRACTION_ARGUMENTS.sub(_fraction, text)
+    text = _ROOT_ARGUMENT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
+    text = _EXPONENT.sub(r"\1\2", text) if "{" in text else text
+    return _unbraced(_BLANKS.sub("", text).strip())
+
+
+def squeezed(text: str) -> str:
+    """Plain notation without what may differ between two spellings of one text: quotes, blanks beside letters."""
+    text = text.replace('"', "")
+    text = re.sub(r"(?<=\d)\s+(?=[A-Za-z\\])|(?<=[A-Za-z])\s+(?=\d)", "", text)
+    return text[1:-1] if re.fullmatch(r"\([A-Z]\)", text) else text
+
+
+def written(text: str) -> str:
+    """Plain notation as LaTeX again, for a parser that knows no quotes."""
+    return re.sub(r'"([^"]*)"', r"\\text{\1}", text)
+
+
+def _groups(pattern: re.Pattern[str], text: str, instead: Callable[[str, str], str]) -> str:
+    """Every group that `pattern` opens, innermost first, as `instead` writes it of (what stands before, content)."""
+    for opening in reversed(list(pattern.finditer(text))):
+        closing = _closing_brace(text, opening.end())
+        if closing >= 0:
+            before, content = text[: opening.start()], text[opening.end() : closing]
+            text = before + instead(before, content) + text[closing + 1 :]
+    return text
+
+
+def _closing_brace(text: str, start: int) -> int:
+    depth = 1
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return brace.start()
+    return -1
+
+
+def _words(outside: str, content: str) -> str:
+    r"""The content of `\text{…}`: its words in quotes, upright i, e and π and lone letters as symbols."""
+
+    def word(found: re.Match[str]) -> str:
+        text = found[0]
+        if content[: found.start()].endswith(("\\", '"')) or _is_point(text):
+            return text
+        if text in _UPRIGHT:
+            return _UPRIGHT[text]
+        before = (outside + content[: found.start()]).rstrip()
+        is_unit = text in SYMBOLS and _AFTER_A_NUMBER.search(before) is not None
+        return f'"{text}"' if len(text) > 1 or is_unit else text
+
+    quoted = _TEXT_WORD.sub(word, content)
+    # A blank keeps a word apart from a command before it: \pi\text{cm}.
+    return f" {quoted} " if '"' in quoted else quoted.strip()
+
+
+def _is_point(text: str) -> bool:
+    """Whether a word in capitals names points, \\mathrm{AB}, or is written in digits: it is no unit."""
+    return len(text) > 1 and text.isascii() and text.isupper() and text not in UNITS
+
+
+def _fraction(match: re.Match[str]) -> str:
+    numerator, denominator = match[1].strip("{}").strip(), match[3]
+    rest = "" if denominator is None else f"{{{denominator}}}"
+    return rf"\frac{{{numerator}}}{rest}"
+
+
+def _unbraced(text: str) -> str:
+    """Without braces around the whole."""
+    for _ in range(_ROUNDS):
+        if not (text.startswith("{") and text.endswith("}") and whole(text, 0) == len(text) - 1):
+            break
+        text = text[1:-1].strip()
+    return text
+
+
+def whole(text: str, start: int) -> int:
+    """Where the bracket that opens at `start` closes, brackets of every kind counted; -1 where it does not."""
+    depth = 0
+    for position in range(start, len(text)):
+        character = text[position]
+        if character in "({[":
+            depth += 1
+        elif character in ")}]":
+            depth -= 1
+            if depth == 0:
+                return position
+    return -1
