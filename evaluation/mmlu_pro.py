@@ -27,19 +27,26 @@ _LONE_LETTER = re.compile(r"\b[A-J]\b")
 # `any` only. What leads to a choice, and the choice itself: the rest of the sentence decides whether it is one.
 _LEAD = re.compile(
     r"(?:\b[aA]nswer(?:\s{1,3}(?:choice|option|letter))?[*_ ]{0,4}(?:\s(?:is|was|would be|should be|must be)\b|[:=])"
-    r"|\b(?:[oO]ption|[cC]hoice) is\b|\b(?:choose|pick|select|go with)\b)(?!\s{0,3}\n{0,2}[*_ ]{0,4}[aA]nswer)"
-    r":?[\s*_`\"'$]{0,8}(?:(?:most likely|probably|indeed|therefore|option|choice|number|index|letter)[\s*:]{1,3}){0,2}"
-    r"(?:\\(?:text|textbf|mathbf|mathrm)\s?)?([*_`\"'$(\[{]{0,4})([A-Ja-j]|\d{1,2})(?![A-Za-z0-9_])"
+    r"|\b(?:[oO]ption|[cC]hoice) is\b|\b(?:choose|pick|select|go with)\b"
+    # These lead to a choice only where it ends its sentence or is in brackets.
+    r"|(?P<weak>\b(?:[nN]o|[wW]ait|[aA]ctually|[hH]mm|[iI]nstead|[rR]ather|[cC]orrection|I mean|make (?:it|that)"
+    r"|changed? (?:it |that |my answer |the answer )?to|[iI]t(?:'s| is| must be| should be))\b,?))"
+    r"(?!\s{0,3}\n{0,2}[*_ ]{0,4}[aA]nswer):?[\s*_`\"'$]{0,8}"
+    r"(?:(?:most likely|probably|indeed|therefore|either|option|choice|number|index|letter)[\s*:]{1,3}){0,2}"
+    r"(?:\\(?:text|textbf|mathbf|mathrm)\s?)?"
+    r"(?P<opened>[*_`\"'$(\[{]{0,4})(?P<choice>[A-Ja-j]|\d{1,2})(?![A-Za-z0-9_])"
 )
+_AN_EQUATION = re.compile(r"\s{0,3}[=^_+/]")
 _CLOSING = re.compile(r"[*_`\"'$)\]}]{0,4}")
 _ENDS = re.compile(r"\s*(?:$|\n|[.,;:!?)](?!\d))|\s+(?:because|since|as|which|[-\u2013\u2014(])")
 _AND_ANOTHER = re.compile(
     r"\s{0,3}(?:,|/|;|&|,?\s?(?:or|and)\b)\s{0,3}(?:option )?(?:[(*\"']{1,3}(?:[A-J]|\d{1,2})[)*\"']"
     r"|(?:[B-HJ]|\d{1,2})(?![A-Za-z0-9'.])|(?:[A-J]|\d{1,2})(?=[.)]?\s*(?:$|\n)))"
 )
+_ONE_OF_MORE = re.compile(r"(?<![A-Za-z])[A-J][)*\"']{0,3}\s{0,3}(?:,|/|;|&|,?\s?(?:or|and)\b)?\s{0,3}[(*\"']{0,3}$")
 _SEVERAL_BOXED = re.compile(r"\(?(?:[A-J]|\d{1,2})\)?\s*(?:,|/|;|&|or\b|and\b|\\text)")
 _WHOLE_RESPONSE = re.compile(r"[(*]{0,3}(?:(\d{1,2})|([A-Ja-j]))[)*.]{0,4}")
-_STANDS_ALONE = re.compile(r"(?<![\w'\\+-])([A-J])(?![\w'+-])")
+_STANDS_ALONE = re.compile(r"(?<![\w'\\+=-])(?<!\d )([A-J])(?![\w'+-]|\s?[=^])")
 _DENIED = re.compile(r"(?:\bnot|n't|\bneither|\bnor) (?:option |choice )?[(*\"']*$")
 
 
@@ -75,7 +82,7 @@ def _read_any(response: str, truncated: bool) -> int | None:
     text = after_think(response, truncated=truncated) or ""
     box, boxed = text.rfind("\\boxed"), _boxed(response, truncated)
     statements = list(_LEAD.finditer(text))
-    said = [(match.start(2), choice) for match in statements if (choice := _stated(text, match)) is not None]
+    said = [(match.start("choice"), choice) for match in statements if (choice := _stated(text, match)) is not None]
     choice = _read_box(response, truncated)
     if choice is not None or _SEVERAL_BOXED.match(boxed):
         said = [(position, stated) for position, stated in said if position > box]
@@ -93,25 +100,29 @@ def _stated(text: str, match: re.Match[str]) -> int | None:
     """The choice that a lead is followed by: -1 where there are several, None where what follows is only a word of a
     sentence ("the answer is a metal", "is 12 m", "is I think ...").
     """
-    opened, choice = match[1], match[2]
+    opened, choice, weak = match["opened"], match["choice"], match["weak"] is not None
     closing = _CLOSING.match(text, match.end())
     assert closing is not None
     if _AND_ANOTHER.match(text, closing.end()):
-        return -1
+        return None if weak else -1
     bracketed = any(mark in opened for mark in "([{") and any(mark in closing[0] for mark in ")]}")
     ends = _ENDS.match(text, closing.end()) is not None
     if choice.isdigit():
-        return int(choice) if bracketed or ends else None
+        return int(choice) if (bracketed or ends) and not weak else None
     apostrophe = text[match.end() : match.end() + 2]
+    if _AN_EQUATION.match(text, closing.end()):
+        return None
     if len(apostrophe) == 2 and apostrophe[0] in "'\u2019-" and apostrophe[1].isalpha():
         return None
-    sure = bracketed or ends if choice in "AI" or choice.islower() else True
+    sure = bracketed or ends if weak or choice in "AI" or choice.islower() else True
     return LETTERS.index(choice.upper()) if sure else None
 
 
 def _last_letter(text: str) -> int | None:
-    """The last capital letter that stands alone, but for the pronoun, the article and what is said not to be right."""
-    found = None
+    """The last capital letter that stands alone, but for the pronoun, the article and what is said not to be right;
+    None where it is one of several ("A or B").
+    """
+    found: re.Match[str] | None = None
     for match in _STANDS_ALONE.finditer(text):
         start, end = match.span()
         if _DENIED.search(text, max(0, start - 20), start):
@@ -122,8 +133,10 @@ def _last_letter(text: str) -> int | None:
             ends = match[1] == "A" and re.match(r"[.,;:)]|\s*$", text[end : end + 3])
             if not (bracketed or named or ends):
                 continue
-        found = LETTERS.index(match[1])
-    return found
+        found = match
+    if found is None or _ONE_OF_MORE.search(text, max(0, found.start() - 20), found.start()):
+        return None
+    return LETTERS.index(found[1])
 
 
 def _read_box(response: str, truncated: bool) -> int | None:

@@ -15,7 +15,7 @@ rule train:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: PLAN.options.resources("train")["threads"]
     resources:
         gpu=PLAN.options.resources("train")["gpu"],
@@ -46,7 +46,7 @@ rule select:
         f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
     priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.selection)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -74,7 +74,7 @@ rule prune:
     log:
         f"{LOGS}/prune/{{domain}}/{{grid}}/seed{{seed}}.log",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

@@ -32,8 +32,11 @@ _OPEN, _CLOSE = "<think>", "</think>"
 _BRACES = re.compile(r"(?<=\\)boxed\s{0,8}\{|\\[{}\\]|[{}]")
 # TeX's short form of a box: one number without braces. Anything else after a bare \boxed is prose.
 _BARE_BOX = re.compile(r"\\boxed\s{0,8}([+-]?\d{1,60}(?:[.,/]\d{1,60}){0,8})")
-# What fills a box without being an answer: blanks, braces, dots.
-_NOTHING = re.compile(r"(?:\s|[{}$.~_?]|\\[,;:! ]|\\q?quad|\\[lc]?dots|\\_)*")
+# What fills a box without being an answer: blanks, braces, dots, a square.
+_NOTHING = re.compile(
+    r"(?:\s|[{}$.~_?\u2026-]|\\[,;:! _]|\\(?:q?quad|[lc]?dots|cdot|square|Box)(?![a-zA-Z])"
+    r"|\\(?:text|textbf|mathrm|mathbf|underline)(?=\s*\{)|\\(?:h?phantom|hspace)\s*\{[^{}]*\})*"
+)
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,13 @@ _ARITHMETIC = frozenset(
 _SET_MARKS = frozenset((r"\{", r"\}"))
 _MARKS = "<>|[;&="  # relations, bars, intervals and separators: only beside a gold that has them
 _DOTS = re.compile(r"\\(?:[lc]?dots|dots[bcio])(?![a-zA-Z])|\.\.\.")
-_SUBSCRIPTED_NUMBER = re.compile(r"(?<![A-Za-z}_])[\d)]_")
+# What math-verify reads as another number: it knows no bases, and takes 4{2} for 42.
+_MISREAD = re.compile(r"(?<![A-Za-z}_])[\d)]_|(?<![\w^{}.\\])\d+\{\d")
 MAX_ITEMS = 12
 _AND_OR = re.compile(r'"(?:and|or)"', re.IGNORECASE)
 _APART = re.compile(r"\d \d|\\\\")  # numbers or lines side by side
 _ROOT_INDEX = re.compile(r"\\sqrt\[[^\[\]]*\]")
-_LETTER = re.compile(r"\(?([A-J])\)?")
+_LETTER = re.compile(r"(?:[Oo]ption|[Cc]hoice)? ?\(?([A-J])\)?")
 
 
 def equality(gold: str, answer: str) -> Equality:
@@ -91,11 +92,16 @@ def _letter(wanted: Form, given: Form) -> Equality | None:
     """The verdict where the letter of an option decides: `(C) 12` is C and 12, and not (D) 12."""
     if wanted.choice and given.choice and wanted.choice != given.choice:
         return "different"
-    for one, other in ((wanted, given), (given, wanted)):
-        lone = _LETTER.fullmatch(squeezed(one.sides[0])) if len(one.sides) == 1 else None
-        if other.choice and lone is not None:
-            return "equal" if lone[1] == other.choice else "different"
-    return None
+    letters = [item.choice or _lone_letter(item) for item in (wanted, given)]
+    if None in letters or (wanted.choice and given.choice):
+        return None
+    return "equal" if letters[0] == letters[1] else "different"
+
+
+def _lone_letter(item: Form) -> str | None:
+    """The letter of an answer that is no more than one: `C`, `(C)`, `Option C`."""
+    lone = _LETTER.fullmatch(squeezed(item.sides[0])) if len(item.sides) == 1 and not item.labels else None
+    return None if lone is None else lone[1]
 
 
 def _names_differ(wanted: Form, given: Form) -> bool:
@@ -160,8 +166,8 @@ def _same_expression(gold: str, answer: str) -> Equality:
     gold, answer = _AND_OR.sub(",", gold), _AND_OR.sub(",", answer)
     if _DOTS.search(gold) or _DOTS.search(answer):
         return _same_dotted(gold, answer)
-    if _SUBSCRIPTED_NUMBER.search(gold) or _SUBSCRIPTED_NUMBER.search(answer):
-        return "different"  # math-verify reads no bases
+    if _MISREAD.search(gold) or _MISREAD.search(answer):
+        return "different"
     if is_closed(gold) != is_closed(answer) or not _is_allowed(gold, answer) or not is_reasonable(answer):
         return "different"
     return symbolic_equality(_to_parse(gold), _to_parse(answer))

@@ -26,9 +26,10 @@ _ATOM = re.compile(rf"(?:(?:{_GREEK}|{_ACCENTED}|[A-Z]{{2,8}}|[A-Za-z]){_MARKS})
 # What may stand before a name and make another: the angle ABC, the sine of A, the greatest common divisor of a and b.
 _FUNCTION = (
     r"(?:m ?(?=\\angle)|\\(?:angle|measuredangle|triangle|square|odot|sin|cos|tan|cot|sec|csc|gcd|det|deg|dim|max|min"
-    r"|Pr|arg|Re|Im|operatorname)(?![a-zA-Z]) ?)"
+    r"|Pr|arg|Re|Im|operatorname)(?![a-zA-Z]) ?|\\#)"
 )
 _PREFIX = re.compile(rf"{_FUNCTION}{{1,2}}")
+_SET_SIGN = re.compile(r"\\(?:cup|cap|setminus)(?![a-zA-Z]) ?")
 _INVERSE = re.compile(r"\^\{-1\}|\^\{\(\d\)\}")
 _WORDS = re.compile(r'(?:"[^"]*"[ .,]?)+')
 _CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])[.:)])[ :.]*(?=[\d\\($\"+.-])(.+)", re.DOTALL)
@@ -52,6 +53,8 @@ def form(text: str) -> Form:
     if len(parts) == 1:
         member = split(text, r"\in")
         parts = member if len(member) == 2 and is_name(member[0]) else parts
+    if len(parts) > 1 and is_name(parts[-1]) and not any(map(is_name, parts[:-1])):
+        parts = [parts[-1], *parts[:-1]]  # 7 = x
     first = 0
     while first < len(parts) - 1 and is_name(parts[first]):
         first += 1
@@ -97,7 +100,7 @@ def is_name(text: str) -> bool:
         if not is_label(spoken[0]):
             return False
         text = text[spoken.end() :].strip(" :")
-        if not text:
+        if not text or (text.startswith("(") and whole(text, 0) == len(text) - 1):
             return True
     names = re.split(r"(?<=[\w)\]'}|])[+-]", text)
     return len(set(names)) == len(names) <= 4 and all(map(_is_one_name, names))
@@ -108,7 +111,9 @@ def _is_one_name(text: str) -> bool:
     for left, right in (("|", "|"), (r"\|", r"\|"), ("[", "]")):
         if len(text) > 2 * len(left) and text.startswith(left) and text.endswith(right):
             inner = text[len(left) : -len(right)]
-            return is_name(inner) and not _REAL_VARIABLE.fullmatch(inner)
+            return all(map(is_name, _SET_SIGN.split(inner))) and not _REAL_VARIABLE.fullmatch(inner)
+    if text.startswith("(") and whole(text, 0) == len(text) - 1 and "," in text:
+        return all(map(_is_one_name, text[1:-1].split(",")))
     ratio = re.fullmatch(r"\\frac\{([^{}]+)\}\{([^{}]+)\}|([^/{}]+)/([^/{}]+)", text)
     if ratio is not None:
         above, below = (part for part in ratio.groups() if part is not None)
@@ -116,8 +121,10 @@ def _is_one_name(text: str) -> bool:
     prefix = _PREFIX.match(text)
     if prefix is not None:
         text = text[prefix.end() :]
-        if text.startswith("(") and whole(text, 0) == len(text) - 1:
+        if text.startswith(("(", "[")) and whole(text, 0) == len(text) - 1:
             return True
+        if text.startswith("{") and whole(text, 0) == len(text) - 1:
+            text = text[1:-1]
     atom = _ATOM.match(text)
     if atom is None:
         return False

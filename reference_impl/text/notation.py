@@ -14,20 +14,20 @@ from reference_impl.text.units import KNOWN_WORDS, SYMBOLS, UNITS
 
 _CHARACTERS = str.maketrans(
     {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
-        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000\t\n\r", " "),
-        **dict.fromkeys("\u200b\u2060\ufeff", ""),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u200b\u202f\u2060\u3000\ufeff\t\n\r", " "),
         "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": r"\div ", "√": r"\sqrt ",
         "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "φ": r"\phi ",
         "∞": r"\infty ", "°": r"^\circ ", "º": r"^\circ ", "²": "^2", "³": "^3", "⁴": "^4",
         "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "⅓": r"\frac13 ", "⅔": r"\frac23 ",
         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ",
         "∠": r"\angle ", "△": r"\triangle ", "±": r"\pm ", "→": r"\to ", "⇒": r"\Rightarrow ",
-        "…": r"\ldots ", "’": "'", "µ": "μ", "，": ",", "（": "(", "）": ")", "｜": "|", "＝": "=",
+        "…": r"\ldots ", "’": "'", "µ": "μ", "，": ",", "（": "(", "）": ")", "｜": "|", "＝": "=", "＋": "+",
     }
 )  # fmt: skip
 _CURRENCIES = {r"\$": "$", "€": "€", "£": "£", r"\pounds": "£", "¥": "¥", "₹": "₹", r"\euro": "€", "¢": "¢"}
 _CURRENCY = re.compile(r"\\\$|[€£¥₹¢]|\\(?:pounds|euro)(?![a-zA-Z])")
+_OHM = re.compile(r'(?<=[\d} ])(?:"?([kM])"? ?)?\\(?:Omega|ohm)(?![a-zA-Z])\s*\Z')
 _COMMANDS = (
     # (what stands there, what it is instead); order matters
     (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|strut)(?![a-zA-Z])\.?"), ""),
@@ -42,12 +42,14 @@ _COMMANDS = (
     (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
     (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
     (re.compile(r"\\[lr]vert(?![a-zA-Z])|\\mid(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\[lr]?Vert(?![a-zA-Z])"), r"\\|"),
     (re.compile(r"\\[lr]brace(?![a-zA-Z])"), lambda m: r"\{" if m[0][1] == "l" else r"\}"),
     (re.compile(r"\\[lr]brack(?![a-zA-Z])"), lambda m: "[" if m[0][1] == "l" else "]"),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|\\(?:degree|textdegree)(?![a-zA-Z])"), r"^\\circ "),
+    (re.compile(r"\^\s*(?:\{\s*(?:\\circ|o)\s*\}|\\circ(?![a-zA-Z])|o(?![a-zA-Z]))|\\(?:degree|textdegree)(?![a-zA-Z])"), r"^\\circ "),
     (re.compile(r"\\%|\\percent(?![a-zA-Z])"), "%"),
-    (re.compile(r"\{,\}"), ","),
-    (re.compile(r"\{([+\-=])\}"), r"\1"),
+    (re.compile(r"(?<![A-Za-z])\{,\}"), ","),
+    (re.compile(r"(?<![A-Za-z])\{([+\-=])\}"), r"\1"),
+    (re.compile(r"\\(overline|bar|dot|vec|hat|tilde)(?:\s*(\d)|\s+([A-Za-z]))"), r"\\\1{\2\3}"),
     (re.compile(r"(?<![A-Za-z])([ap])\.\s?m\.?(?![A-Za-z])"), r"\1m"),
     (re.compile(r"\\textup(?![a-zA-Z])"), r"\\text"),
 )  # fmt: skip
@@ -57,14 +59,18 @@ _STYLE = re.compile(
     r"\\(?:(?:boldsymbol|mathbf|bm|mathit|mathsf|mathtt|mathnormal|underline|underbrace|fbox|framebox|boxed|mathord"
     r"|cancel|pmb)(?![a-zA-Z])|(?:textcolor|color|colorbox)\s*\{[^{}]*\})\s*\{"
 )
-_COLOUR = re.compile(r"\\color\s*\{[^{}]*\}|\\(?:bf|it|rm|sf|tt|em|large|Large|small)(?![a-zA-Z])")
+_COLOUR = re.compile(
+    r"\\color\s*\{[^{}]*\}|\\(?:bf|it|rm|sf|tt|em|tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge"
+    r"|bfseries|itshape)(?![a-zA-Z])|\\(?:boldsymbol|mathbf|bm|mathit|mathsf|mathtt|mathrm|textbf)\s{1,4}(?=[^\s{])"
+)
 _TEXT = re.compile(
-    r"\\(?:text(?:rm|bf|it|sf|tt|sc|normal|md)?|mathrm|mbox|hbox|emph|operatorname\*?|mathop|unit)(?![a-zA-Z])\s*\{"
+    r"\\(?:text(?:rm|bf|it|sf|tt|sc|sl|normal|md|superscript)?|mathrm|mbox|hbox|emph|operatorname\*?|mathop|unit)(?![a-zA-Z])\s*\{"
 )
 _TEXT_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _BARE_WORD = re.compile(r'(?<!begin\{)(?<!end\{)(?<![A-Za-z\\"])[A-Za-z]{2,20}(?![A-Za-z"])')
 _BRACE = re.compile(r"\\[{}\\]|[{}]")
-_AFTER_A_NUMBER = re.compile(r"(?:[\d})\"/·]|(?<![A-Za-z\\])[A-Za-z]{1,20})\Z")  # or after another unit
+# Or after another unit, or in a fraction of units.
+_AFTER_A_NUMBER = re.compile(r"(?:[\d})\"/·](?:\\cdot)?|(?<![A-Za-z\\])[A-Za-z]{1,20}|\\frac\{|\}\{)\Z")
 _UPRIGHT = {"i": "i", "e": "e", "pi": r"\pi ", "j": "j"}
 _FRACTION_ARGUMENTS = re.compile(
     r"\\frac\s*(\{[^{}]*\}|\d|[a-zA-Z]|\\pi)\s*(?=(\{|\d|[a-zA-Z]|\\pi))(\d|[a-zA-Z]|\\pi)?"
@@ -72,6 +78,7 @@ _FRACTION_ARGUMENTS = re.compile(
 _ROOT_ARGUMENT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\d|[a-zA-Z]|\\pi(?![a-zA-Z]))")
 _EXPONENT = re.compile(r"([_^])\s*\{\s*(\d|[a-zA-Z])\s*\}")
 _BLANKS = re.compile(r'(?<![\w"])\s+|\s+(?![\w"])|(?<=")\s+|\s+(?=")')
+_MARKED = re.compile(r"(\*\*|\*|`|__)([^*`]+)\1")
 _ROUNDS = 4  # fonts within fonts
 
 
@@ -90,6 +97,7 @@ def plain(text: str) -> str:
         text = text.replace('"', "''")
     text = _groups(_TEXT, text, _words)
     text = _BARE_WORD.sub(lambda m: f'"{m[0]}"' if m[0] in KNOWN_WORDS or m[0].lower() in KNOWN_WORDS else m[0], text)
+    text = _OHM.sub(lambda m: f'"{m[1] or ""}Ω"', text)
     text = _CURRENCY.sub(lambda m: f'"{_CURRENCIES[m[0]]}"', text)
     text = _FRACTION_ARGUMENTS.sub(_fraction, text)
     text = _ROOT_ARGUMENT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
@@ -114,9 +122,14 @@ def _groups(pattern: re.Pattern[str], text: str, instead: Callable[[str, str], s
     for opening in reversed(list(pattern.finditer(text))):
         closing = _closing_brace(text, opening.end())
         if closing >= 0:
-            before, content = text[: opening.start()], text[opening.end() : closing]
-            text = before + instead(before, content) + text[closing + 1 :]
+            before, after = text[: opening.start()], text[closing + 1 :]
+            text = _side_by_side(_side_by_side(before, instead(before, text[opening.end() : closing])), after)
     return text
+
+
+def _side_by_side(left: str, right: str) -> str:
+    """Both texts, digits kept apart: a group after a number does not go on with it."""
+    return f"{left} {right}" if left[-1:].isdigit() and right[:1].isdigit() else left + right
 
 
 def _closing_brace(text: str, start: int) -> int:
@@ -158,8 +171,10 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _unbraced(text: str) -> str:
-    """Without braces around the whole."""
+    """Without braces around the whole, or Markdown's marks of what is bold or typed."""
     for _ in range(_ROUNDS):
+        marked = _MARKED.fullmatch(text)
+        text = marked[2].strip() if marked else text
         if not (text.startswith("{") and text.endswith("}") and whole(text, 0) == len(text) - 1):
             break
         text = text[1:-1].strip()

@@ -12,6 +12,7 @@ _CURRENCY = re.compile(r'(-?)(?:"?US"?)?"([$€£¥₹])"\s*(-?)')
 _ORDINAL = re.compile(r'(\d{1,30})(?:\^?\{?"?(?:st|nd|rd|th)"?\}?)(?![A-Za-z])(.*)', re.DOTALL)
 _AFTER_A_BLANK = re.compile(r"(.*[\d})]) ([mgshLJNWVAK](?:[/ ^.].{0,20})?)", re.DOTALL)
 _PHRASE = re.compile(r'\^\\circ|%|"')
+_UNIT_FRACTION = re.compile(r'\\frac\{("[^{}]{1,60})\}\{([^{}]{1,60})\}\Z')
 _ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
 # A number without free symbols: digits, signs, brackets, i and e, and functions of such. Neither a list nor a relation.
 _CLOSED = re.compile(
@@ -41,6 +42,7 @@ class Quantity:
 def quantity(text: str) -> Quantity | None:
     """`text` (plain notation) as an expression and its unit; None where a word is neither a unit nor a multiplier."""
     unit: Unit = ()
+    text = _UNIT_FRACTION.sub(r"\1/\2", text)
     currency = _CURRENCY.match(text)
     if currency is not None:
         unit, text = ((UNITS[currency[2]], 1),), currency[1] + currency[3] + text[currency.end() :]

@@ -33,7 +33,7 @@ kilonewton kN|volt V|millivolt mV|ampere A amp|milliampere mA|ohm Ω|hertz Hz|ki
 kilopascal kPa|megapascal MPa|mole mol|kelvin K|coulomb C|farad F|tesla T|weber Wb|electronvolt eV|nanometer nm
 micrometer μm um|angstrom|acre|hectare ha|ton tonne|celsius|fahrenheit|byte|kilobyte kB KB|megabyte MB|gigabyte GB
 bit|mph|kph|rpm revolution|knot|mol|au|parsec pc|lightyear|percent % pct|am AM|pm PM|quart qt|pint pt|tablespoon tbsp
-teaspoon tsp|decimeter dm|atmosphere atm|bar|torr|gauss|lumen lm|lux lx|erg|dyne|decibel dB|point pts
+teaspoon tsp|decimeter dm|atmosphere atm|bar|torr|gauss|lumen lm|lux lx|erg|dyne|kiloohm kΩ|megaohm MΩ|decibel dB|point pts
 """.replace("\n", "|")
 # What is counted. Plurals are made by rule; an irregular one has a line of its own below.
 _COUNTED = _words("""
@@ -77,7 +77,7 @@ _LABELS = _words("""
     variance maximum minimum max min largest smallest greatest least common lcm gcd gcf hcf slope intercept degree
     angle measure ways expected surface original required desired correct my our be must we get have it its
     percentage rate ratio fraction coefficient constant term determinant rank dimension order period
-    age temperature density pressure
+    age temperature density pressure var cov covariance card exactly
 """)
 _WORD = re.compile(r'"([^"]*)"|([A-Za-zμΩ]+)|\^(?:\{(-?\d)\}|(-?\d))|(\^\\circ)|([%/])|\\cdot(?![a-zA-Z])|[(). ]')
 
