@@ -61,9 +61,10 @@ def grade_math(response: str, gold: str | int | float, truncated: bool = False) 
 def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated: bool = False) -> Graded:
     """Reward of one tool-use response (A.2): 1.0 if it is completely correct, 0.0 otherwise.
 
-    Completely correct: exactly one think block before the <tool_call> blocks, whose calls, all blocks together, are the
-    gold ones in any order, with arguments equal in value and JSON type. A guess beside the right call is one call too
-    many. A response cut before a closing tag has no calls, so `truncated` needs no rule of its own.
+    Completely correct: exactly one think block before the <tool_call> blocks, all of them closed, whose calls, all
+    blocks together, are the gold ones in any order, with arguments equal in value and JSON type. A guess beside the
+    right call is one call too many. A response cut before a closing tag has no calls, so `truncated` needs no rule of
+    its own.
     """
     calls = _calls_after_thinking(response)
     correct = calls is not None and same_calls(calls, gold_calls)
@@ -75,7 +76,10 @@ def _calls_after_thinking(response: str) -> list[Call] | None:
     thoughts, closing, after = response.partition("</think>")
     try:
         _, outside = tool_call_blocks(after)
-        return parse_tool_call(after) if has_one_think_block(thoughts + closing + outside) else None
+        before = thoughts.partition("<think>")[0]
+        if "<tool_call>" in before + outside or not has_one_think_block(thoughts + closing + outside):
+            return None
+        return parse_tool_call(after)
     except ValueError:
         return None
 

@@ -7,6 +7,7 @@ A word counts unless it is on the lists of `units`.
 """
 
 import re
+from fractions import Fraction
 
 from reference_impl.text.equivalence import Equality, is_reasonable, symbolic_equality
 from reference_impl.text.exact import exact_value
@@ -27,6 +28,9 @@ _ARITHMETIC = frozenset(
     )
 )
 _SET_MARKS = frozenset((r"\{", r"\}"))
+# A gold that bounds something may be answered by any way to write bounds: x <= 5, 5 >= x, x in (-oo, 5].
+_BOUNDS = frozenset((r"\le", r"\ge", r"\in", r"\infty", r"\cup", r"\cap"))
+_BOUNDED = re.compile(r"\\(?:le|ge|in|cup)(?![a-zA-Z])|[<>]")
 _MARKS = "<>|[;&="  # relations, bars, intervals and separators: only beside a gold that has them
 _DOTS = re.compile(r"\\(?:[lc]?dots|dots[bcio])(?![a-zA-Z])|\.\.\.")
 # What math-verify reads as another number: it knows no bases, and takes 4{2} for 42.
@@ -35,6 +39,8 @@ MAX_ITEMS = 12
 _AND_OR = re.compile(r'"(?:and|or)"', re.IGNORECASE)
 _APART = re.compile(r"\d \d|\\\\")  # numbers or lines side by side
 _ROOT_INDEX = re.compile(r"\\sqrt\[[^\[\]]*\]")
+_RATIO = re.compile(r"\A(\d{1,20}):(\d{1,20})\Z", re.ASCII)
+_DECIMAL = re.compile(r"-?\d{1,20}\.(\d{1,20})", re.ASCII)
 _LETTER = re.compile(r"(?:[Oo]ption|[Cc]hoice)? ?\(?([A-J])\)?")
 
 
@@ -82,10 +88,24 @@ def _same_forms(gold: str, answer: str) -> Equality:
     if _is_list(value) and not wanted.labels:
         return _same_expression(gold, answer)
     for side in given.sides:
-        outcome = _same_side(value, side)
+        outcome = _same_value(value, side)
         if outcome != "equal":
             return outcome
     return "equal"
+
+
+def _same_value(gold: str, side: str) -> Equality:
+    r"""Equality of a side, which may say after its value what that is about: `\frac13 \approx 0.333`."""
+    exact, *about = split(side, r"\approx")
+    if not about or r"\approx" in gold:
+        return _same_side(gold, side)
+    rounded, wanted = _DECIMAL.fullmatch(about[0]), quantity(gold)
+    if len(about) > 1 or rounded is None or wanted is None:
+        return "different"
+    last_place = Fraction(1, 10 ** len(rounded[1]))
+    if wanted.value is not None and abs(Fraction(rounded[0]) - wanted.value) > last_place:
+        return "different"
+    return _same_side(gold, exact)
 
 
 def _letter(wanted: Form, given: Form) -> Equality | None:
@@ -121,6 +141,7 @@ def _is_list(text: str) -> bool:
 
 def _same_side(gold: str, answer: str) -> Equality:
     """Equality of two texts without labels."""
+    gold, answer = (_RATIO.sub(r"\\frac{\1}{\2}", text) if ":" in text else text for text in (gold, answer))
     if _same_text(gold, answer):
         return "equal"
     wanted, given = quantity(gold), quantity(answer)
@@ -179,13 +200,15 @@ def _is_allowed(gold: str, answer: str) -> bool:
         return True
     commands = set(_COMMAND.findall(gold))
     many = len(_items(gold)) > 1 or r"\pm" in commands or gold.startswith(r"\{")
-    allowed = _ARITHMETIC | commands | (_SET_MARKS | {r"\pm"} if many else set())
+    bounded = _BOUNDED.search(gold) is not None
+    allowed = _ARITHMETIC | commands | (_SET_MARKS | {r"\pm"} if many else set()) | (_BOUNDS if bounded else set())
     if not set(_COMMAND.findall(answer)) <= allowed or ('"' in answer and '"' not in gold):
         return False
     if (len(_items(answer)) > 1 and not many) or (_APART.search(answer) and not _APART.search(gold)):
         return False
     bare = _ROOT_INDEX.sub("", answer)
-    return all(mark in gold or mark not in bare or (many and mark in ";=") for mark in _MARKS)
+    marks = f"{';=' if many else ''}{'<>[' if bounded else ''}"
+    return all(mark in gold or mark not in bare or mark in marks for mark in _MARKS)
 
 
 def _items(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from reference_impl.text.notation import whole
+from reference_impl.text.quantity import quantity
 from reference_impl.text.units import is_label
 
 MAX_SIDES = 4  # each may cost a symbolic comparison, and a verdict has seconds
@@ -33,6 +34,7 @@ _SET_SIGN = re.compile(r"\\(?:cup|cap|setminus)(?![a-zA-Z]) ?")
 _INVERSE = re.compile(r"\^\{-1\}|\^\{\(\d\)\}")
 _WORDS = re.compile(r'(?:"[^"]*"[ .,]?)+')
 _CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])[.:)])[ :.]*(?=[\d\\($\"+.-])(.+)", re.DOTALL)
+_MORE = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|[,;]")  # another option, another value
 # |x| = 7 leaves two values for x, |z|, |v|, |S| and |AB| are what was asked for.
 _REAL_VARIABLE = re.compile(r"[a-tx-y]")
 
@@ -61,7 +63,7 @@ def form(text: str) -> Form:
     value, *others = parts[first:]
     choice = None
     chosen = _CHOICE.fullmatch(value)
-    if chosen is not None:
+    if chosen is not None and quantity(chosen[3]) is not None and not _MORE.search(chosen[3]):
         choice, value = chosen[1] or chosen[2], chosen[3]
     spoken = _WORDS.match(value)
     if spoken is not None and is_label(spoken[0]):

@@ -43,13 +43,14 @@ def parse_tool_call(text: str) -> list[Call]:
 def tool_call_blocks(text: str) -> tuple[list[str], str]:
     """The contents of the <tool_call> blocks of `text`, and what stands outside them.
 
-    Raises ValueError for a block that is not closed.
+    A block begins with the last opening tag before its closing one. Raises ValueError where the last is not closed.
     """
     blocks, outside, position = [], [], 0
     while (start := text.find(_OPEN, position)) >= 0:
         end = text.find(_CLOSE, start)
         if end < 0:
             raise ValueError(f"a {_OPEN} is not closed")
+        start = text.rfind(_OPEN, start, end)
         outside.append(text[position:start])
         blocks.append(text[start + len(_OPEN) : end])
         position = end + len(_CLOSE)

@@ -100,7 +100,9 @@ SYMBOLS = frozenset("mgshLlJWNVAKCFT")
 """Units of one letter: units where they are upright or stand after a blank, variables elsewhere."""
 UNIT_ONLY = frozenset(UNITS) - SYMBOLS
 KNOWN_WORDS = frozenset(
-    word for word in (*UNIT_ONLY, *MULTIPLIERS, *_NEUTRAL, *_SQUARES, *_POWERS, *_LABELS, "per") if len(word) > 1
+    word
+    for word in (*UNIT_ONLY, *MULTIPLIERS, *_NEUTRAL, *_SQUARES, *_POWERS, *_LABELS, "per", "and", "or")
+    if len(word) > 1
 )
 """Words that are read as words also outside `\\text{…}`."""
 
