@@ -34,6 +34,7 @@ _PYTHON_TYPES: dict[str, type] = {
     "any": str,
 }
 _FLOAT_LIMIT = 1 << 1023  # a larger integer has no float
+_LIST_OF_OBJECTS = re.compile(r"\s*\[\s*[\[{]")
 _IGNORED_CHARACTERS = re.compile(r"[ ,./\-_*^]")
 
 
@@ -78,8 +79,8 @@ def read_calls(response: str | Sequence[Any], *, truncated: bool = False) -> Cal
 
 
 def _json_list(text: str) -> list[Any] | None:
-    """The JSON list that `text` is; None if it is none."""
-    if not text.lstrip().startswith("["):
+    """The JSON list that `text` is; None if it is none, or one that begins with no object or list."""
+    if _LIST_OF_OBJECTS.match(text) is None:
         return None
     try:
         value = _loads(text)
@@ -114,6 +115,10 @@ def check_answers(functions: Any, answers: Any) -> None:
     if not isinstance(answers, list) or not answers:
         raise ValueError(f"a BFCL gold is a list of {{function: {{parameter: [values]}}}}, got {answers!r:.100}")
     names = [function["name"] for function in functions]
+    for function in functions:
+        required = function["parameters"].get("required") or []
+        if not isinstance(required, list):
+            raise ValueError(f"{function['name']}: required must be a list of parameters, got {required!r:.100}")
     for name, (parameter, detail) in (
         (function["name"], entry) for function in functions for entry in function["parameters"]["properties"].items()
     ):

@@ -36,6 +36,11 @@ _LEAD = re.compile(
     r"(?:\\(?:text|textbf|mathbf|mathrm)\s?)?"
     r"(?P<opened>[*_`\"'$(\[{]{0,4})(?P<choice>[A-Ja-j]|\d{1,2})(?![A-Za-z0-9_])"
 )
+# Each lead begins with one of these: literals are found faster than the expression.
+_LEAD_WORD = re.compile(
+    "answer|Answer|option|Option|choice|Choice|choose|pick|select|go with|no|No|wait|Wait|actually|Actually|hmm|Hmm"
+    "|instead|Instead|rather|Rather|correction|Correction|I mean|make|change|it|It"
+)
 _AN_EQUATION = re.compile(r"\s{0,3}[=^_+/]")
 _CLOSING = re.compile(r"[*_`\"'$)\]}]{0,4}")
 _ENDS = re.compile(r"\s*(?:$|\n|[.,;:!?)](?!\d))|\s+(?:because|since|as|which|[-\u2013\u2014(])")
@@ -56,7 +61,11 @@ def read_choice(response: str, answer_format: str, *, truncated: bool = False) -
 
 
 def _read_index(response: str, truncated: bool) -> int | None:
-    boxed = _boxed(response, truncated)
+    return _number(_boxed(response, truncated))
+
+
+def _number(boxed: str) -> int | None:
+    """The number in a box."""
     integer = as_integer(boxed)
     if integer is not None:
         return int(integer) if len(integer) <= 3 else None
@@ -81,9 +90,9 @@ def _read_letter(response: str, truncated: bool) -> int | None:
 def _read_any(response: str, truncated: bool) -> int | None:
     text = after_think(response, truncated=truncated) or ""
     box, boxed = text.rfind("\\boxed"), _boxed(response, truncated)
-    statements = list(_LEAD.finditer(text))
-    said = [(match.start("choice"), choice) for match in statements if (choice := _stated(text, match)) is not None]
-    choice = _read_box(response, truncated)
+    leads = filter(None, (_LEAD.match(text, word.start()) for word in _LEAD_WORD.finditer(text)))
+    said = [(match.start("choice"), choice) for match in leads if (choice := _stated(text, match)) is not None]
+    choice = _read_box(boxed)
     if choice is not None or _SEVERAL_BOXED.match(boxed):
         said = [(position, stated) for position, stated in said if position > box]
         if not said:
@@ -139,12 +148,12 @@ def _last_letter(text: str) -> int | None:
     return LETTERS.index(found[1])
 
 
-def _read_box(response: str, truncated: bool) -> int | None:
-    """The number or letter in the last box."""
-    index = _read_index(response, truncated)
+def _read_box(boxed: str) -> int | None:
+    """The number or letter in a box."""
+    index = _number(boxed)
     if index is not None:
         return index
-    match = _BOXED_LETTER.match(_boxed(response, truncated))
+    match = _BOXED_LETTER.match(boxed)
     return LETTERS.index((match[1] or match[2]).upper()) if match else None
 
 

@@ -9,7 +9,7 @@ from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, choose
 from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import Judge, answer_to_judge, parse_rubric
 from reference_impl.text.answers import equality, gold_text, has_one_think_block, read_response
-from reference_impl.text.tool_calls import Call, parse_tool_call, same_calls, tool_call_blocks
+from reference_impl.text.tool_calls import Call, calls_in_blocks, same_calls, tool_call_blocks
 
 REWARD_CORRECT = 1.0
 REWARD_WRONG = 0.0
@@ -75,11 +75,11 @@ def _calls_after_thinking(response: str) -> list[Call] | None:
     """The response's calls, or None where its format is broken."""
     thoughts, closing, after = response.partition("</think>")
     try:
-        _, outside = tool_call_blocks(after)
+        blocks, outside = tool_call_blocks(after)
         before = thoughts.partition("<think>")[0]
         if "<tool_call>" in before + outside or not has_one_think_block(thoughts + closing + outside):
             return None
-        return parse_tool_call(after)
+        return calls_in_blocks(blocks)
     except ValueError:
         return None
 

@@ -56,9 +56,10 @@ def read_response(response: str, *, truncated: bool = False) -> Reading:
     """
     tail = after_think(response, truncated=truncated)
     answer = None if tail is None else last_boxed(tail)
+    well_formatted = answer is not None and has_one_think_block(response)
     if answer is None and _CLOSE in response and not truncated:
         answer = last_boxed(response)
-    return Reading(answer, is_well_formatted(response))
+    return Reading(answer, well_formatted)
 
 
 def final_answer(response: str, *, truncated: bool = False) -> str | None:

@@ -53,6 +53,8 @@ def equality(gold: str, answer: str) -> Equality:
     gold_integer, answer_integer = as_integer(gold), as_integer(answer)
     if gold_integer is not None and answer_integer is not None:
         return "equal" if answer_integer == gold_integer else "different"
+    if gold == answer:
+        return "equal"
     gold, answer = _tidy(plain(gold)), _tidy(plain(answer))
     if _same_text(gold, answer):
         return "equal"

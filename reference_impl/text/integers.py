@@ -29,7 +29,10 @@ def as_integer(text: str) -> str | None:
     A sign, leading zeros, thousands separators, a zero decimal part, math delimiters and `1e3` are plain. It works on
     characters, since int() refuses more than 4,300 digits.
     """
-    text = _unwrap(text.strip())
+    text = text.strip()
+    if text.isdigit() and text.isascii():
+        return text.lstrip("0") or "0"
+    text = _unwrap(text)
     scientific = _SCIENTIFIC.fullmatch(text)
     if scientific is not None:
         sign, whole, decimals, exponent = scientific.groups(default="")

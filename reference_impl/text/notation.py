@@ -28,30 +28,41 @@ _CHARACTERS = str.maketrans(
 _CURRENCIES = {r"\$": "$", "€": "€", "£": "£", r"\pounds": "£", "¥": "¥", "₹": "₹", r"\euro": "€", "¢": "¢"}
 _CURRENCY = re.compile(r"\\\$|[€£¥₹¢]|\\(?:pounds|euro)(?![a-zA-Z])")
 _OHM = re.compile(r'(?<=[\d} ])(?:"?([kM])"? ?)?\\(?:Omega|ohm)(?![a-zA-Z])\s*\Z')
-_COMMANDS = (
-    # (what stands there, what it is instead); order matters
-    (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|strut)(?![a-zA-Z])\.?"), ""),
-    (re.compile(r"(?<!\\)\\!"), ""),
-    (re.compile(r"(?<!\\)(?:\\[()\[\]]|\$)"), " "),
-    (re.compile(r"(?<!\\)(?:\\[,;: >]|~)|\\(?:thinspace|enspace|space|hfill)(?![a-zA-Z])"), " "),
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
-    (re.compile(r"\\(?:leq|leqslant)(?![a-zA-Z])"), r"\\le"),
-    (re.compile(r"\\(?:geq|geqslant)(?![a-zA-Z])"), r"\\ge"),
-    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne"),
-    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
-    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
-    (re.compile(r"\\[lr]vert(?![a-zA-Z])|\\mid(?![a-zA-Z])"), "|"),
-    (re.compile(r"\\[lr]?Vert(?![a-zA-Z])"), r"\\|"),
-    (re.compile(r"\\[lr]brace(?![a-zA-Z])"), lambda m: r"\{" if m[0][1] == "l" else r"\}"),
-    (re.compile(r"\\[lr]brack(?![a-zA-Z])"), lambda m: "[" if m[0][1] == "l" else "]"),
-    (re.compile(r"\^\s*(?:\{\s*(?:\\circ|o)\s*\}|\\circ(?![a-zA-Z])|o(?![a-zA-Z]))|\\(?:degree|textdegree)(?![a-zA-Z])"), r"^\\circ "),
-    (re.compile(r"\\%|\\percent(?![a-zA-Z])"), "%"),
-    (re.compile(r"(?<![A-Za-z])\{,\}"), ","),
-    (re.compile(r"(?<![A-Za-z])\{([+\-=])\}"), r"\1"),
-    (re.compile(r"\\(overline|bar|dot|vec|hat|tilde)(?:\s*(\d)|\s+([A-Za-z]))"), r"\\\1{\2\3}"),
-    (re.compile(r"(?<![A-Za-z])([ap])\.\s?m\.?(?![A-Za-z])"), r"\1m"),
-    (re.compile(r"\\textup(?![a-zA-Z])"), r"\\text"),
+_COMMAND = re.compile(r"\\(?:(?:left|right)(?![a-zA-Z])\.?|([a-zA-Z]+)|(.))", re.DOTALL)
+_INSTEAD = {
+    command: instead
+    for commands, instead in (
+        ("big bigl bigr bigm Big Bigl Bigr Bigm bigg biggl biggr Bigg Biggl Biggr", ""),
+        ("displaystyle textstyle limits nolimits strut !", ""),
+        ("( ) [ ] , ; : > thinspace enspace space hfill", " "),
+        ("dfrac tfrac cfrac", r"\frac"),
+        ("dbinom tbinom", r"\binom"),
+        ("leq leqslant", r"\le"),
+        ("geq geqslant", r"\ge"),
+        ("neq", r"\ne"),
+        ("lt", "<"),
+        ("gt", ">"),
+        ("lvert rvert vert mid", "|"),
+        ("lVert rVert Vert", r"\|"),
+        ("lbrace", r"\{"),
+        ("rbrace", r"\}"),
+        ("lbrack", "["),
+        ("rbrack", "]"),
+        ("degree textdegree", r"^\circ "),
+        ("% percent", "%"),
+        ("textup", r"\text"),
+    )
+    for command in commands.split()
+} | {" ": " "}
+_SPELLINGS = (
+    # (what has to be there for it, what stands there, what it is instead); order matters
+    ("$", re.compile(r"(?<!\\)\$"), " "),
+    ("~", re.compile(r"(?<!\\)~"), " "),
+    ("^", re.compile(r"\^\s*(?:\{\s*(?:\\circ|o)\s*\}|\\circ(?![a-zA-Z])|o(?![a-zA-Z]))"), r"^\\circ "),
+    ("{,", re.compile(r"(?<![A-Za-z])\{,\}"), ","),
+    ("{", re.compile(r"(?<![A-Za-z])\{([+\-=])\}"), r"\1"),
+    ("\\", re.compile(r"\\(overline|bar|dot|vec|hat|tilde)(?:\s*(\d)|\s+([A-Za-z]))"), r"\\\1{\2\3}"),
+    (".", re.compile(r"(?<![A-Za-z])([ap])\.\s?m\.?(?![A-Za-z])"), r"\1m"),
 )  # fmt: skip
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 # Fonts and colours of mathematics: what stands in them stays.
@@ -88,21 +99,30 @@ def plain(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         return text
     text = text.translate(_CHARACTERS)
-    if "\\\\" in text and r"\begin" not in text:
-        text = _DOUBLED.sub(r"\\", text)  # LaTeX that was escaped twice
-    for pattern, instead in _COMMANDS:
-        text = pattern.sub(instead, text)
-    text = _COLOUR.sub(" ", _groups(_STYLE, text, lambda _, content: content))
-    if '"' in text:
-        text = text.replace('"', "''")
-    text = _groups(_TEXT, text, _words)
+    has_commands = "\\" in text
+    if has_commands:
+        if "\\\\" in text and r"\begin" not in text:
+            text = _DOUBLED.sub(r"\\", text)  # LaTeX that was escaped twice
+        text = _COMMAND.sub(_command, text)
+    for needed, pattern, instead in _SPELLINGS:
+        if needed in text:
+            text = pattern.sub(instead, text)
+    text = text.replace('"', "''")
+    if has_commands:
+        text = _COLOUR.sub(" ", _groups(_STYLE, text, lambda _, content: content))
+        text = _groups(_TEXT, text, _words)
     text = _BARE_WORD.sub(lambda m: f'"{m[0]}"' if m[0] in KNOWN_WORDS or m[0].lower() in KNOWN_WORDS else m[0], text)
-    text = _OHM.sub(lambda m: f'"{m[1] or ""}Ω"', text)
     text = _CURRENCY.sub(lambda m: f'"{_CURRENCIES[m[0]]}"', text)
-    text = _FRACTION_ARGUMENTS.sub(_fraction, text)
-    text = _ROOT_ARGUMENT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
+    if has_commands:
+        text = _OHM.sub(lambda m: f'"{m[1] or ""}Ω"', text)
+        text = _FRACTION_ARGUMENTS.sub(_fraction, text)
+        text = _ROOT_ARGUMENT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
     text = _EXPONENT.sub(r"\1\2", text) if "{" in text else text
     return _unbraced(_BLANKS.sub("", text).strip())
+
+
+def _command(match: re.Match[str]) -> str:
+    return _INSTEAD.get(match[1] or match[2] or "", "" if match[1] is match[2] is None else match[0])
 
 
 def squeezed(text: str) -> str:

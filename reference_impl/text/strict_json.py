@@ -11,16 +11,20 @@ def strict_json(text: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text)} characters of JSON; at most {MAX_CHARACTERS} are read")
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) != len(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
         raise ValueError(f"repeated key among {[key for key, _ in pairs]}")
-    return dict(pairs)
+    return found
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)

@@ -31,9 +31,10 @@ day|week wk|month|year yr yrs|degree deg °|radian rad|dollar $ usd USD|cent ¢|
 yen ¥ jpy JPY|rupee ₹ rs Rs INR|joule J|kilojoule kJ|calorie cal|kilocalorie kcal|watt W|kilowatt kW|newton N
 kilonewton kN|volt V|millivolt mV|ampere A amp|milliampere mA|ohm Ω|hertz Hz|kilohertz kHz|megahertz MHz|pascal Pa
 kilopascal kPa|megapascal MPa|mole mol|kelvin K|coulomb C|farad F|tesla T|weber Wb|electronvolt eV|nanometer nm
-micrometer μm um|angstrom|acre|hectare ha|ton tonne|celsius|fahrenheit|byte|kilobyte kB KB|megabyte MB|gigabyte GB
-bit|mph|kph|rpm revolution|knot|mol|au|parsec pc|lightyear|percent % pct|am AM|pm PM|quart qt|pint pt|tablespoon tbsp
-teaspoon tsp|decimeter dm|atmosphere atm|bar|torr|gauss|lumen lm|lux lx|erg|dyne|kiloohm kΩ|megaohm MΩ|decibel dB|point pts
+micrometer μm um|angstrom|acre|hectare ha|ton tonne|celsius|fahrenheit|byte|kilobyte kB KB|megabyte MB
+gigabyte GB|bit|mph|kph|rpm revolution|knot|mol|au|parsec pc|lightyear|percent % pct|am AM|pm PM|quart qt|pint pt
+tablespoon tbsp|teaspoon tsp|decimeter dm|atmosphere atm|bar|torr|gauss|lumen lm|lux lx|erg|dyne|kiloohm kΩ|megaohm MΩ
+decibel dB|point pts
 """.replace("\n", "|")
 # What is counted. Plurals are made by rule; an irregular one has a line of its own below.
 _COUNTED = _words("""
