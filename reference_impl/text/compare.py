@@ -39,6 +39,7 @@ MAX_ITEMS = 12
 _AND_OR = re.compile(r'"(?:and|or)"', re.IGNORECASE)
 _APART = re.compile(r"\d \d|\\\\")  # numbers or lines side by side
 _ROOT_INDEX = re.compile(r"\\sqrt\[[^\[\]]*\]")
+_MARKED = re.compile(r"(\*\*|\*|`)((?:(?!\1).)+)\1", re.DOTALL)
 _RATIO = re.compile(r"\A(\d{1,20}):(\d{1,20})\Z", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,20}\.(\d{1,20})", re.ASCII)
 _LETTER = re.compile(r"(?:[Oo]ption|[Cc]hoice)? ?\(?([A-J])\)?")
@@ -64,8 +65,10 @@ def equality(gold: str, answer: str) -> Equality:
 
 
 def _tidy(text: str) -> str:
-    """Drop what ends a sentence or a line, not an answer: `5.`, `5,`, `5 \\\\`."""
-    return text.strip().rstrip("\\ \n\t.,;").lstrip()
+    """Drop what ends a sentence or a line, not an answer: `5.`, `5,`, `5 \\\\`; and Markdown's bold and code."""
+    text = text.strip().rstrip("\\ \n\t.,;").lstrip()
+    marked = _MARKED.fullmatch(text) if text[:1] in ("*", "`") else None
+    return text if marked is None else marked[2].strip().rstrip(".")
 
 
 def _same_text(a: str, b: str) -> bool:

@@ -27,7 +27,7 @@ _CHARACTERS = str.maketrans(
 )  # fmt: skip
 _CURRENCIES = {r"\$": "$", "€": "€", "£": "£", r"\pounds": "£", "¥": "¥", "₹": "₹", r"\euro": "€", "¢": "¢"}
 _CURRENCY = re.compile(r"\\\$|[€£¥₹¢]|\\(?:pounds|euro)(?![a-zA-Z])")
-_OHM = re.compile(r'(?<=[\d} ])(?:"?([kM])"? ?)?\\(?:Omega|ohm)(?![a-zA-Z])\s*\Z')
+_OHM = re.compile(r'(?<=[\d} ])(?:"?([kM])"? ?)?\\(?:Omega|ohm)(?![a-zA-Z])(?=[\s}]*\Z)')
 _COMMAND = re.compile(r"\\(?:(?:left|right)(?![a-zA-Z])\.?|([a-zA-Z]+)|(.))", re.DOTALL)
 _INSTEAD = {
     command: instead
@@ -89,7 +89,6 @@ _FRACTION_ARGUMENTS = re.compile(
 _ROOT_ARGUMENT = re.compile(r"\\sqrt\s*(\[[^\[\]]*\])?\s*(\d|[a-zA-Z]|\\pi(?![a-zA-Z]))")
 _EXPONENT = re.compile(r"([_^])\s*\{\s*(\d|[a-zA-Z])\s*\}")
 _BLANKS = re.compile(r'(?<![\w"])\s+|\s+(?![\w"])|(?<=")\s+|\s+(?=")')
-_MARKED = re.compile(r"(\*\*|\*|`|__)([^*`]+)\1")
 _ROUNDS = 4  # fonts within fonts
 
 
@@ -191,11 +190,9 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _unbraced(text: str) -> str:
-    """Without braces around the whole, or Markdown's marks of what is bold or typed."""
+    """Without braces around the whole."""
     for _ in range(_ROUNDS):
-        marked = _MARKED.fullmatch(text)
-        text = marked[2].strip() if marked else text
-        if not (text.startswith("{") and text.endswith("}") and whole(text, 0) == len(text) - 1):
+        if not (text.startswith("{") and _closing_brace(text, 1) == len(text) - 1):
             break
         text = text[1:-1].strip()
     return text

@@ -18,7 +18,8 @@ ROWS = [
 ]
 STYLES = (
     "$%s$", r"\(%s\)", r"\[%s\]", "{%s}", " %s ", r"%s \,", r"\displaystyle %s", r"\mathbf{%s}", r"\boldsymbol{%s}",
-    r"\textcolor{red}{%s}", r"\color{blue}{%s}", r"\underline{%s}", r"\boxed{%s}", r"\mathbf{\textcolor{red}{%s}}",
+    r"\textcolor{red}{%s}", r"\color{blue}{%s}", "%s.", "**%s**", r"\fbox{%s}", r"\mathsf{%s}",
+    r"$\displaystyle{%s}$.", r"\underline{%s}", r"\boxed{%s}", r"\mathbf{\textcolor{red}{%s}}",
 )  # fmt: skip
 UPRIGHT = (r"\mathrm{%s}", r"\text{%s}", r"\textbf{%s}", r"\mbox{%s}")
 
@@ -91,14 +92,15 @@ def test_equality_of_numbers_is_reflexive_and_symmetric() -> None:
 
 
 SUFFIXES = (
-    " 7", r"\ 7", r"\,7", ", 7", "; 7", "/7", ":7", "|7", r"\quad 7", r"\\7", r"\text{ or }7", r"\text{ and } 7", r"\lor 7",
-    r"\vee x=7", r"\Rightarrow 7", r"\to 7", r"\implies x=7", "=7", " = x = 7", r"\text{ maybe }7", r"\text{, no, }7",
-    r"\ne 7", r"\approx 7", "<7", r"\le 7", r"\ge 7", r"\sim 7", r"\pm 7", r"\mid 7", r"\cup\{7\}", r"\ldots 7", r"\boxed{7}",
-    r"\text{(7)}", " (or 7)", " [7]", r"\textbf{7}", r"\color{red}7", r"\text{ cm }7", " cm 7", r"^\circ 7", r"\% 7", "_7", "_{7}",
-    "^7", "!", r"\cdots=7", r"\equiv 7", r"\equiv 7 \pmod{1}", r"\text{ hence } x = 7", r"&7", r"\&7", "\n7", "\t7", "~7",
-    "...7", r"\not=7", r"\therefore 7", r"\land x=7", r"\oplus 7", r"\circ 7", r"\div 7", "'7", '"7"', "?7", "@7", "#7", "*7",
-    r"\text{ million}", r"\text{ apples, }7", " x", "i", r"\pi", r"\mathrm{e}", " e", "e7", r"\sqrt{7}", "(7)", "{7}", "7x",
-    r"\phantom{7}", r"\hspace{7}", r"\label{7}", "\u20637", "\u200b7", "\u202e7", "；7", "、7", "或7",
+    " 7", r"\ 7", r"\,7", ", 7", "; 7", "/7", ":7", "|7", r"\quad 7", r"\\7", r"\text{ or }7", r"\text{ and } 7",
+    r"\lor 7", r"\vee x=7", r"\Rightarrow 7", r"\to 7", r"\implies x=7", "=7", " = x = 7", r"\text{ maybe }7",
+    r"\text{, no, }7", r"\ne 7", r"\approx 7", "<7", r"\le 7", r"\ge 7", r"\sim 7", r"\pm 7", r"\mid 7", r"\cup\{7\}",
+    r"\ldots 7", r"\boxed{7}", r"\text{(7)}", " (or 7)", " [7]", r"\textbf{7}", r"\color{red}7", r"\text{ cm }7",
+    " cm 7", r"^\circ 7", r"\% 7", "_7", "_{7}", "^7", "!", r"\cdots=7", r"\equiv 7", r"\equiv 7 \pmod{1}",
+    r"\text{ hence } x = 7", r"&7", r"\&7", "\n7", "\t7", "~7", "...7", r"\not=7", r"\therefore 7", r"\land x=7",
+    r"\oplus 7", r"\circ 7", r"\div 7", "'7", '"7"', "?7", "@7", "#7", "*7", r"\text{ million}", r"\text{ apples, }7",
+    " x", "i", r"\pi", r"\mathrm{e}", " e", "e7", r"\sqrt{7}", "(7)", "{7}", "7x", r"\phantom{7}", r"\hspace{7}",
+    r"\label{7}", "\u20637", "\u200b7", "\u202e7", "；7", "、7", "或7",
 )  # fmt: skip
 
 
@@ -111,9 +113,9 @@ def test_no_suffix_makes_a_wrong_number_right() -> None:
 
 TOKENS = re.findall(
     r"\S+",
-    r"""1 2 9 0 . , - + = ( ) { } [ ] | _ / ' $ % & ~ : ; x y i e \frac \sqrt \text{ \mathrm{ \textcolor{red}{ \left \right
-    \cdot \pi \overline{ \binom \ldots \le \in \pm \circ \{ \} \\ \, cm million dozen th and or base ° € – \begin{matrix}
-    \end{matrix}""",
+    r"""1 2 9 0 . , - + = ( ) { } [ ] | _ / ' $ % & ~ : ; x y i e \frac \sqrt \text{ \mathrm{ \textcolor{red}{ \left
+    \right \cdot \pi \overline{ \binom \ldots \le \in \pm \circ \{ \} \\ \, cm million dozen th and or base ° € –
+    \begin{matrix} \end{matrix}""",
 )
 
 
