@@ -35,7 +35,7 @@ _BARE_BOX = re.compile(r"\\boxed\s{0,8}([+-]?\d{1,60}(?:[.,/]\d{1,60}){0,8})")
 # What fills a box without being an answer: blanks, braces, dots, a square.
 _NOTHING = re.compile(
     r"(?:\s|[{}$.~_?\u2026-]|\\[,;:! _]|\\(?:q?quad|[lc]?dots|cdot|square|Box)(?![a-zA-Z])"
-    r"|\\(?:text|textbf|mathrm|mathbf|underline)(?=\s*\{)|\\(?:h?phantom|hspace)\s*\{[^{}]*\})*"
+    r"|\\(?:text|textbf|mathrm|mathbf|underline|boxed)(?=\s*\{)|\\(?:h?phantom|hspace)\s*\{[^{}]*\})*"
 )
 
 
@@ -114,14 +114,14 @@ def after_think(response: str, *, truncated: bool = False) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     """Content of the last closed \\boxed{…} of `text` that holds something, stripped, or the number of a later
-    \\boxed 5; None without either. Linear in the length."""
+    \\boxed 5; None without either. Of boxes in a box the outer one is read. Linear in the length."""
     stack: list[int] = []  # for each open brace: where the box's content starts, or -1 for a plain group
     best_start, best_end = -1, -1
     for match in _BRACES.finditer(text):
         token = match.group()
         if token == "}":
             start = stack.pop() if stack else -1
-            if start > best_start and not _is_nothing(text, start, match.start()):
+            if start >= 0 and not _is_nothing(text, start, match.start()):
                 best_start, best_end = start, match.start()
         elif token == "{":
             stack.append(-1)

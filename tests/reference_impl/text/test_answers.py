@@ -25,8 +25,11 @@ BOXES = [
     (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
     (r"\boxed {7}", "7"),
     (r"\boxed{ 7 }", "7"),
-    (r"\boxed{\boxed{3}}", "3"),
-    (r"\boxed{1 + \boxed{2}}", "2"),
+    (r"\boxed{\boxed{3}}", r"\boxed{3}"),  # which equals 3
+    (r"\boxed{1 + \boxed{2}}", r"1 + \boxed{2}"),
+    (r"\boxed{8 \boxed{7}}", r"8 \boxed{7}"),  # the inner one alone would be a second guess
+    (r"\boxed{8 \boxed{7}", "7"),
+    (r"\boxed{\boxed{}}", None),
     (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
     (r"\boxed{\left\{x\right.}", r"\left\{x\right."),
     (r"\\boxed{5}", "5"),
