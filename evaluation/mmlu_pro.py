@@ -17,7 +17,7 @@ from reference_impl.text.answers import after_think, as_integer, read_response
 
 LETTERS = "ABCDEFGHIJ"
 # A number or letter that heads its option: "3", "(3)", "3. the text", "\text{C}", "C: the text".
-_BOXED_NUMBER = re.compile(r"\(?(\d{1,2})\)?(?:[.:)]\s|\s*$)")
+_BOXED_NUMBER = re.compile(r"\(?(\d{1,2})\)?(?:[.:)](?:\s|$)|\s*$)")
 _BOXED_LETTER = re.compile(r"\(?([A-J])\)?(?:[.:)]|\s*$)|\(?([a-j])\)?\s*$")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathbf|mathrm)\s*\{([^{}]*)\}")
 

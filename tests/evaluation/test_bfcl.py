@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.bfcl import CATEGORIES, LIVE, NON_LIVE, category_of, check
+from evaluation.bfcl import CATEGORIES, LIVE, NON_LIVE, category_of, check, check_answers
 from evaluation.graders import CallsReference, Sample, grade
 from reference_impl.files import read_jsonl
 from reference_impl.text.tool_calls import Call
@@ -103,6 +103,13 @@ def test_a_description_may_require_nothing() -> None:
         functions = [{**description, "parameters": parameters}]
         assert check("simple_python", functions, [Call("f", {"a": 1})], [{"f": {"a": [1]}}]) is None
         assert check("simple_python", functions, [Call("f", {})], [{"f": {"a": [1]}}]) == "parameter a is missing"
+
+
+def test_what_is_required_is_a_list() -> None:
+    description = function(a="integer")
+    description["parameters"]["required"] = "a"
+    with pytest.raises(ValueError, match="f: required must be a list of parameters, got 'a'"):
+        check_answers([description], [{"f": {"a": [1]}}])
 
 
 def test_names() -> None:

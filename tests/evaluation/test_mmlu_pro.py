@@ -136,6 +136,25 @@ ANY = [
     ("<think>the answer is (A)</think> the answer is (B)", 1, "after the thoughts"),
     ("<think>\\boxed{3}</think>", 3, "the last box of what ended its turn"),
     ("\\boxed{}", None, "the prompt's own words"),
+    ("\\boxed{3.}", 3, "a full stop in the box"),
+    ("\\boxed{C. Carbon}", 2, "the option's text in the box"),
+    ("\\boxed{Carbon}", None, "a word in the box"),
+    ("\\boxed{I don't know}", None, "a pronoun in the box"),
+    ("The answer is (B). No, C.", 2, "corrected without a head"),
+    ("The answer is B. Actually, it is (D).", 3, "corrected without a head"),
+    ("The answer is (B). I mean E.", 4, "corrected without a head"),
+    ("The answer is (B). No, it is a gas.", 1, "no correction"),
+    ("The answer is A? No, B.", 1, "a question, corrected"),
+    ("The answer is either A or B", None, "two options"),
+    ("A or B", None, "two options"),
+    ("(A) or (B)", None, "two options"),
+    ("A, B, C, D", None, "all options"),
+    ("A B C D E F G H I J", None, "all options"),
+    ("The answer is F = ma", None, "a formula"),
+    ("E = mc^2", None, "a formula"),
+    ("It takes 3 J.", None, "a unit"),
+    ("Answer: DNA", None, "a word in capitals"),
+    ("Plan A fails.", None, "a name"),
 ]
 
 
@@ -184,7 +203,8 @@ def test_official_letters(reference_data: Path) -> None:
     unread = [letter for mine, letter in zip(letters, given, strict=True) if mine is None]
     assert unread == ["G"] * 70
     either = [read_choice(row["response_llama31_8b_instruct_5shot"], "any") for row in rows]
-    # A pronoun, an article or a symbol in a response that was cut, and one "The answer is (C) and (B)".
-    assert sum(x != y for x, y in zip(either, read, strict=True)) == 8
-    assert all(x is None or x == y for x, y in zip(either, read, strict=True))
+    # A pronoun, an article or a symbol of a formula in a response that was cut, and one "The answer is (C) and (B)".
+    differing = [(x, y) for x, y in zip(either, read, strict=True) if x != y]
+    assert len(differing) == 13
+    assert [pair for pair in differing if pair[0] is not None] == [(7, 6)]  # the P^{0} of a formula, the G of another
     assert [x for x in letters if x] == [y for x, y in zip(letters, given, strict=True) if x]

@@ -96,6 +96,8 @@ TOOL = [
     ),
     (call(f"[{F}, {G}]") + call(f"[{F}, {G}]", think=""), 0.0),  # made twice
     (call(f"[{F}, {G}]") + "<tool_call>", 0.0),  # never closed
+    ("<think>t</think><tool_call>" + call(f"[{F}, {G}]", think=""), 0.0),  # nor this one
+    (call(F, think="") + call(f"[{F}, {G}]"), 0.0),  # a guess before the think block
     (call(f"[{F}, {G}]") + call("not json", think=""), 0.0),
     (call(F) + "<think>u</think>" + call(G, think=""), 0.0),
     (f"<think>maybe {call(F, think='')}</think>" + call(f"[{F}, {G}]", think=""), 1.0),  # a draft is a thought
