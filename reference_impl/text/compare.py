@@ -40,6 +40,7 @@ _AND_OR = re.compile(r'"(?:and|or)"', re.IGNORECASE)
 _APART = re.compile(r"\d \d|\\\\")  # numbers or lines side by side
 _ROOT_INDEX = re.compile(r"\\sqrt\[[^\[\]]*\]")
 _MARKED = re.compile(r"(\*{1,4}|`{1,4})((?:(?!\1).)+)\1", re.DOTALL)
+_LEADING = re.compile(r"(?:=|:|\\(?:therefore|Rightarrow|implies)(?![a-zA-Z]) ?)+")  # with nothing before it
 _RATIO = re.compile(r"\A(\d{1,20}):(\d{1,20})\Z", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,20}\.(\d{1,20})", re.ASCII)
 _LETTER = re.compile(r"(?:[Oo]ption|[Cc]hoice)? ?\(?([A-J])\)?")
@@ -56,7 +57,7 @@ def equality(gold: str, answer: str) -> Equality:
         return "equal" if answer_integer == gold_integer else "different"
     if gold == answer:
         return "equal"
-    gold, answer = _tidy(plain(gold)), _tidy(plain(answer))
+    gold, answer = _led(_tidy(plain(gold))), _led(_tidy(plain(answer)))
     if _same_text(gold, answer):
         return "equal"
     if not is_reasonable(answer) or not is_reasonable(gold):
@@ -69,6 +70,12 @@ def _tidy(text: str) -> str:
     text = text.strip().rstrip("\\ \n\t.,;").lstrip()
     marked = _MARKED.fullmatch(text) if text[:1] in ("*", "`") else None
     return text if marked is None else marked[2].strip().rstrip(".")
+
+
+def _led(text: str) -> str:
+    """Without a sign that only leads to the answer: `= 5`."""
+    leading = _LEADING.match(text)
+    return text if leading is None else text[leading.end() :].lstrip()
 
 
 def _same_text(a: str, b: str) -> bool:

@@ -26,7 +26,7 @@ _NUMBER = re.compile(
 _DIGITS = r"\d[0-9A-Za-z]*|[A-Z][0-9A-Z]+"
 _BASED = re.compile(
     rf"(-?)(?:({_DIGITS})|\(({_DIGITS})\))(?:_(?:\{{\(?(?:\"base\")?(\d{{1,2}})\)?\}}|(\d{{1,2}})"
-    r"|\{(?:\"base\")?\"(\w+)\"\})|\(?\"base\"(?:(\d{1,2})|\"(\w+)\")\)?)",
+    r"|\{(?:\"base\")?\"?([A-Za-z]+)\"?\})|\(?\"base\"(?:(\d{1,2})|\"(\w+)\")\)?)",
     re.ASCII,
 )
 _BASE_NAMES = {
@@ -35,6 +35,7 @@ _BASE_NAMES = {
 }  # fmt: skip
 # 2^10 means 1024 wherever an answer is typed, whatever TeX makes of it.
 _BARE_EXPONENT = re.compile(r"-?\d{1,5}", re.ASCII)
+_MIXED = re.compile(r" ?(\\frac)| (\d{1,9}/\d{1,9}(?![\d/]))", re.ASCII)
 _POWERS = re.compile(r"(?:(?<=\^)|(?<=\^\d))\d (?=\d{1,20}\^)", re.ASCII)
 _SIGN = re.compile(r"\*|/|\\(?:cdot|times|div)(?![a-zA-Z])\s*")
 _NO_VALUE = (ValueError, ZeroDivisionError, OverflowError)
@@ -108,8 +109,9 @@ class _Reader:
                 factor = self.power(depth)
                 factor = -factor if negative else factor
                 value = value / factor if sign[0].strip() in ("/", r"\div") else value * factor
-            elif integer and self.text.startswith(r"\frac", self.position):
-                part = self.power(depth)
+            elif integer and (mixed := _MIXED.match(self.text, self.position)) is not None:
+                self.position = mixed.end() - len(mixed[1] or mixed[2])
+                part = self.power(depth) if mixed[1] else self.slashed()
                 if not 0 < part < 1:
                     raise ValueError("neither a mixed number nor a product with a sign")
                 value += part
@@ -118,6 +120,12 @@ class _Reader:
             else:
                 return _small(value)
             integer = False
+
+    def slashed(self) -> Fraction:
+        """The 1/3 of 1 1/3."""
+        numerator = self.number()
+        self.expect("/")
+        return numerator / self.number()
 
     def factor_follows(self) -> bool:
         """Whether a power is followed by a blank and another: 2^6 3^5."""
@@ -170,7 +178,8 @@ class _Reader:
         whole = re.sub(r"\D", "", re.split(r"[.eE]", match[0], maxsplit=1)[0])
         # Neither a lone point nor digits that go on: 1,0000 and 1 0000 are no numbers.
         after = self.text[match.end() : match.end() + 2]
-        if (not whole and not decimals and not period) or re.match(r"\d| \d|_|,\d|\.\d", after):
+        goes_on = re.match(r"\d| \d|_|,\d|\.\d", after) and not _MIXED.match(self.text, match.end())
+        if goes_on or (not whole and not decimals and not period):
             raise ValueError("no number")
         self.position = match.end()
         value = Fraction(int(f"0{whole}{decimals}"), 10 ** len(decimals))

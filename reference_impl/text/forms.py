@@ -23,7 +23,7 @@ _ACCENTED = (
 )
 _MARKS = r"(?:'|\^\\prime ?|\^\*|_\{[^{}]{1,20}\}|_[A-Za-z0-9]){0,3}"
 # One letter with its marks, or several capitals: a point, a segment, a triangle.
-_ATOM = re.compile(rf"(?:(?:{_GREEK}|{_ACCENTED}|[A-Z]{{2,8}}|[A-Za-z]){_MARKS})")
+_ATOM = re.compile(rf"(?:\\sigma ?\^2|(?:{_GREEK}|{_ACCENTED}|[A-Z]{{2,8}}|[A-Za-z]){_MARKS})")
 # What may stand before a name and make another: the angle ABC, the sine of A, the greatest common divisor of a and b.
 _FUNCTION = (
     r"(?:m ?(?=\\angle)|\\(?:angle|measuredangle|triangle|square|odot|sin|cos|tan|cot|sec|csc|gcd|det|deg|dim|max|min"
@@ -33,7 +33,9 @@ _PREFIX = re.compile(rf"{_FUNCTION}{{1,2}}")
 _SET_SIGN = re.compile(r"\\(?:cup|cap|setminus)(?![a-zA-Z]) ?")
 _INVERSE = re.compile(r"\^\{-1\}|\^\{\(\d\)\}")
 _WORDS = re.compile(r'(?:"[^"]*"[ .,]?)+')
-_CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])[.:)])[ :.]*(?=[\d\\($\"+.-])(.+)", re.DOTALL)
+_CHOICE = re.compile(
+    r"(?:\(([A-J])\)|([A-J])[.:)])(?:[ :.]|\\q?quad ?|\\hspace\{[^{}]*\})*(?=[\d\\($\"+.-])(.+)", re.DOTALL
+)
 _MORE = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|[,;]")  # another option, another value
 # |x| = 7 leaves two values for x, |z|, |v|, |S| and |AB| are what was asked for.
 _REAL_VARIABLE = re.compile(r"[a-tx-y]")
@@ -105,7 +107,7 @@ def is_name(text: str) -> bool:
         if not text or (text.startswith("(") and whole(text, 0) == len(text) - 1):
             return True
     names = re.split(r"(?<=[\w)\]'}|])[+-]", text)
-    return len(set(names)) == len(names) <= 4 and all(map(_is_one_name, names))
+    return _is_one_name(text) or (1 < len(set(names)) == len(names) <= 4 and all(map(_is_one_name, names)))
 
 
 def _is_one_name(text: str) -> bool:
@@ -116,7 +118,7 @@ def _is_one_name(text: str) -> bool:
             return all(map(is_name, _SET_SIGN.split(inner))) and not _REAL_VARIABLE.fullmatch(inner)
     if text.startswith("(") and whole(text, 0) == len(text) - 1 and "," in text:
         return all(map(_is_one_name, text[1:-1].split(",")))
-    ratio = re.fullmatch(r"\\frac\{([^{}]+)\}\{([^{}]+)\}|([^/{}]+)/([^/{}]+)", text)
+    ratio = re.fullmatch(r"\\frac\{([^{}]+)\}\{([^{}]+)\}|([^:/{}]+)[/:]([^:/{}]+)", text)
     if ratio is not None:
         above, below = (part for part in ratio.groups() if part is not None)
         return above != below and _is_one_name(above) and _is_one_name(below)

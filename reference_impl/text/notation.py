@@ -62,16 +62,25 @@ _SPELLINGS = (
     ("{,", re.compile(r"(?<![A-Za-z])\{,\}"), ","),
     ("{", re.compile(r"(?<![A-Za-z])\{([+\-=])\}"), r"\1"),
     ("\\", re.compile(r"\\(overline|bar|dot|vec|hat|tilde)(?:\s*(\d)|\s+([A-Za-z]))"), r"\\\1{\2\3}"),
+    # TeX's own fraction, {1 \over 3}.
+    ("\\over", re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}|^([^{}]*)\\over(?![a-zA-Z])([^{}]*)$"),
+     r"\\frac{\1\3}{\2\4}"),
     (".", re.compile(r"(?<![A-Za-z])([ap])\.\s?m\.?(?![A-Za-z])"), r"\1m"),
 )  # fmt: skip
+# Blanks and marks around the whole; between two values they stay.
+_AROUND = re.compile(
+    r"^(?:\\q?quad(?![a-zA-Z])|\\hspace\{[^{}]*\}|\s)+"
+    r"|(?:\\(?:q?quad|blacksquare|square|checkmark|qed)(?![a-zA-Z])|\\hspace\{[^{}]*\}|\s)+$"
+)
 _DOUBLED = re.compile(r"\\\\(?=[a-zA-Z])")
 # Fonts and colours of mathematics: what stands in them stays.
 _STYLE = re.compile(
     r"\\(?:(?:boldsymbol|mathbf|bm|mathit|mathsf|mathtt|mathnormal|underline|underbrace|fbox|framebox|boxed|mathord"
-    r"|cancel|pmb)(?![a-zA-Z])|(?:textcolor|color|colorbox)\s*\{[^{}]*\})\s*\{"
+    r"|cancel|pmb|ensuremath)(?![a-zA-Z])|(?:textcolor|color|colorbox)\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\})\s*\{"
 )
 _COLOUR = re.compile(
-    r"\\color\s*\{[^{}]*\}|\\(?:bf|it|rm|sf|tt|em|tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge"
+    r"\\color\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}|\\(?:bf|it|rm|sf|tt|em|tiny|scriptsize|footnotesize|small|normalsize"
+    r"|[lL]arge|LARGE|[hH]uge"
     r"|bfseries|itshape)(?![a-zA-Z])|\\(?:boldsymbol|mathbf|bm|mathit|mathsf|mathtt|mathrm|textbf)\s{1,4}(?=[^\s{])"
 )
 _TEXT = re.compile(
@@ -190,8 +199,9 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _unbraced(text: str) -> str:
-    """Without braces around the whole."""
+    """Without braces, blanks and marks around the whole."""
     for _ in range(_ROUNDS):
+        text = _AROUND.sub("", text) if "\\" in text else text
         if not (text.startswith("{") and _closing_brace(text, 1) == len(text) - 1):
             break
         text = text[1:-1].strip()

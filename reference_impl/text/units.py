@@ -161,7 +161,7 @@ def read_phrase(text: str) -> Phrase | None:
 
 def _is_length(rest: str) -> bool:
     """Whether a unit follows, which makes "square" a power and no shape."""
-    following = re.match(r'[" ]*([A-Za-z]+)', rest)
+    following = re.match(r'[". ]*([A-Za-z]+)', rest)
     return following is not None and following[1] in UNITS
 
 

@@ -27,6 +27,7 @@ from reference_impl.text.notation import plain, squeezed, written
 from reference_impl.text.quantity import quantity
 
 LIMIT_S = 1.0
+MAX_CHARACTERS = 1_000_000
 _COMMON = (
     " ", "\n", "\t", "\0", "\u200b", "\u202e", "\ud800", "٧", "７", "é", "的", "𝟕", "'", '"', "`", "*", "**", "#",
     "####", "\\", "<think>", "</think>", "<think", "</tool_call>", "<tool_call>", "I", "A", "answer", "The answer is",
@@ -102,7 +103,8 @@ def texts(kind: str, count: int, seed: int) -> Iterator[str]:
     for number in range(count):
         way = number % 8
         if way == 7 and number % 200 == 7:
-            yield rng.choice(tokens) * rng.randrange(1, 3000) + rng.choice(tokens) * rng.randrange(1, 1000)
+            text = rng.choice(tokens) * rng.randrange(1, 3000) + rng.choice(tokens) * rng.randrange(1, 1000)
+            yield text[:MAX_CHARACTERS]
         elif way < 4:
             text = "".join(rng.choice(("", "", " ")) + rng.choice(tokens) for _ in range(rng.randrange(1, 25)))
             yield rf"<think>t</think>\boxed{{{text}}}" if way == 0 else text

@@ -2,20 +2,15 @@
 
 import random
 import re
-from pathlib import Path
 
 import pytest
 
 from reference_impl.text.answers import equality
 from reference_impl.text.exact import exact_value
 from reference_impl.text.notation import plain
+from tests.support.golden import rows
 
-TABLE = Path(__file__).with_name("golden_answers.tsv")
-ROWS = [
-    tuple(line.split("\t"))
-    for line in TABLE.read_text(encoding="utf-8").splitlines()
-    if line and not line.startswith("#")
-]
+ROWS = [row[1:] for row in rows()]
 STYLES = (
     "$%s$", r"\(%s\)", r"\[%s\]", "{%s}", " %s ", r"%s \,", r"\displaystyle %s", r"\mathbf{%s}", r"\boldsymbol{%s}",
     r"\textcolor{red}{%s}", r"\color{blue}{%s}", "%s.", "**%s**", r"\fbox{%s}", r"\mathsf{%s}",
@@ -46,9 +41,9 @@ def test_a_style_changes_no_verdict(style: str) -> None:
 
 @pytest.mark.parametrize("style", UPRIGHT)
 def test_upright_numbers_are_numbers(style: str) -> None:
-    rows = [row for row in ROWS if exact_value(plain(row[1])) is not None]
-    assert len(rows) > 50
-    assert [row for row in rows if equality(row[0], style % row[1]) != row[2]] == []
+    numbers = [row for row in ROWS if exact_value(plain(row[1])) is not None]
+    assert len(numbers) > 50
+    assert [row for row in numbers if equality(row[0], style % row[1]) != row[2]] == []
 
 
 def spellings(rng: random.Random) -> list[str]:
