@@ -67,8 +67,10 @@ def final_answer(response: str, *, truncated: bool = False) -> str | None:
     thoughts. Rewards know boxes only.
     """
     tail = after_think(response, truncated=truncated)
-    boxed = None if tail is None else last_boxed(tail)
-    return boxed or hash_marked(response, truncated=truncated) or read_response(response, truncated=truncated).answer
+    answer = None if tail is None else last_boxed(tail) or hash_marked(response, truncated=truncated)
+    if answer is None and _CLOSE in response and not truncated:
+        return last_boxed(response)
+    return answer
 
 
 def hash_marked(response: str, *, truncated: bool = False) -> str | None:
@@ -115,9 +117,12 @@ def after_think(response: str, *, truncated: bool = False) -> str | None:
 def last_boxed(text: str) -> str | None:
     """Content of the last closed \\boxed{…} of `text` that holds something, stripped, or the number of a later
     \\boxed 5; None without either. Of boxes in a box the outer one is read. Linear in the length."""
+    first = text.find("\\boxed")
+    if first < 0:
+        return None
     stack: list[int] = []  # for each open brace: where the box's content starts, or -1 for a plain group
     best_start, best_end = -1, -1
-    for match in _BRACES.finditer(text):
+    for match in _BRACES.finditer(text, first):
         token = match.group()
         if token == "}":
             start = stack.pop() if stack else -1
@@ -135,4 +140,6 @@ def last_boxed(text: str) -> str | None:
 
 def _is_nothing(text: str, start: int, end: int) -> bool:
     """Whether a box is empty: that of the prompt's own words, `\\boxed{}`, answers nothing."""
-    return end - start <= 40 and _NOTHING.fullmatch(text, start, end) is not None
+    return (
+        end - start <= 40 and not text[start : start + 1].isalnum() and _NOTHING.fullmatch(text, start, end) is not None
+    )

@@ -352,5 +352,7 @@ def test_mmlu_pro(reference_data: Path, tmp_path: Path, capsys: pytest.CaptureFi
         for row in read_jsonl(path)
     ]
     _, summary = run(tmp_path, capsys, rows, "--task", "mmlu_pro", "--data", str(path))
-    assert summary["reasons"]["bad_format"] == 82  # 70 where the harness guessed, 12 that chose nothing by a lone letter
+    assert (
+        summary["reasons"]["bad_format"] == 82
+    )  # 70 where the harness guessed, 12 that chose nothing by a lone letter
     assert len(summary["categories"]) == 14
