@@ -189,9 +189,9 @@ def test_a_template_that_opens_the_think_block(family: Family, opened: str) -> N
     assert prompt_text(tokenizer, ROWS[0]).endswith(head)
     assert prompt_ids(tokenizer, ROWS[0]) == plain
     sequence = expert_sequence(tokenizer, ROWS[0], max_tokens=4096)
-    text = tokenizer.decode(list(sequence.prompt_ids + sequence.response_ids))
+    text = str(tokenizer.decode(list(sequence.prompt_ids + sequence.response_ids)))
     assert text.endswith(f"{head}{THOUGHT}{end}")
-    assert grade_math(tokenizer.decode(list(sequence.response_ids[:-1])), "4").well_formatted
+    assert grade_math(str(tokenizer.decode(list(sequence.response_ids[:-1]))), "4").well_formatted
     assert grade_math("<think>\nAdd one \\boxed{4}", "4", truncated=True).reward == -1.0
 
 
