@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "pydantic_core": "pydantic",
     "math_verify": "math-verify",
+    "sympy": "math-verify",  # which takes and gives its objects
     "huggingface_hub": "huggingface-hub",
 }
 # Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, and parquet files pyarrow.
