@@ -46,8 +46,17 @@ for target, files in PLAN.files.regrade_targets().items():
             target
         input:
             files,
+        log:
+            f"{LOGS}/{target}.log",
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            gpu=0,
+            mem_mb=500,
+            runtime=30,
         shell:
-            "python -m evaluation.regraded {input}"
+            "python -m evaluation.regraded {input} 2>&1 | tee {log}"
 
 
 if workflow.is_main_process:
