@@ -8,6 +8,41 @@ from reference_impl.config import Declarations, RunConfig, Scale, load_task, res
 from reference_impl.config.experiments import TableEntry
 from reference_impl.config.model import refuse, unknown
 
+RULES = frozenset(
+    {
+        "all",
+        "headline",
+        "everything",
+        "compare",
+        "phi_board",
+        "regrade",
+        "candidates",
+        "data",
+        "manifest",
+        "check_rows",
+        "benchmarks",
+        "fetch",
+        "fetch_folder",
+        "policy",
+        "hub_policy",
+        "retrain_policy",
+        "retrain_policies",
+        "train",
+        "select",
+        "prune",
+        "generate",
+        "score",
+        "grade_again",
+        "table",
+        "figure",
+        "case_page",
+        "site",
+        "comparison",
+        "ranking",
+    }
+)
+"""What the workflow calls its own rules and targets; a test compares it with them."""
+
 
 @cache
 def benchmarks() -> list[str]:
@@ -77,12 +112,22 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
         phases = {key: value for key, value in config.mu.items() if key.endswith("_steps") and key != "sft_steps"}
         name = config.mu["schedule"]
         if sum(phases.values()) > config.steps:
+            source = declarations.source(declarations.owner(config.method)[0].name)
             lengths = " + ".join(f"{key} {value:g}" for key, value in phases.items())
             found.append(
-                f"methods.yaml: {config.method} in {config.domain} at scale {scale.name}: mu's {name} is longer "
+                f"{source}: {config.method} in {config.domain} at scale {scale.name}: mu's {name} is longer "
                 f"than the run: {lengths}, the run has {config.steps} steps"
             )
     return found
+
+
+def check_names(declarations: Declarations) -> None:
+    """A method is a target by its name. Raises ValueError for each that has the name of another target."""
+    refuse(
+        f"{declarations.source(name)}: {name}: the workflow's own name: choose another"
+        for name in declarations.methods
+        if name in RULES or name.startswith("regrade_")
+    )
 
 
 def check_experiments(declarations: Declarations, source: str) -> None:

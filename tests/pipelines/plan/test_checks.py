@@ -1,12 +1,16 @@
 """References from experiments.yaml to the other files: every unknown name at once, each with the nearest."""
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.plan.checks import check_experiments
+from pipelines.plan.checks import RULES, check_experiments, check_names
 from reference_impl.config import Declarations, load_declarations
+from tests.support.checkout import REPO
+from tests.support.own_files import own_files
 
 
 def changed(decl: Declarations, experiment: str, **values: Any) -> Declarations:
@@ -34,3 +38,15 @@ def test_every_unknown_name_is_in_one_report() -> None:
     assert len(lines) == len(expected)
     for line, words in zip(lines, expected, strict=True):
         assert all(word in line for word in words), line
+
+
+def test_a_method_has_no_name_of_the_workflows(tmp_path: Path) -> None:
+    files = [REPO / "Snakefile", *(REPO / "pipelines" / "rules").glob("*.smk")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    declared = set(re.findall(r"^(?:use rule \w+ as|rule) (\w+)", text, flags=re.MULTILINE))
+    assert declared | {"everything", "regrade"} == RULES
+    for name in ("compare", "regrade_grpo"):
+        decl = load_declarations(mine=str(own_files(tmp_path, f"{name}: {{like: chord_phi}}")))
+        with pytest.raises(ValueError, match=rf"my_methods\.yaml: {name}: the workflow's own name: choose another"):
+            check_names(decl)
+    check_names(load_declarations())
