@@ -8,39 +8,12 @@ from reference_impl.config import Declarations, RunConfig, Scale, load_task, res
 from reference_impl.config.experiments import TableEntry
 from reference_impl.config.model import refuse, unknown
 
-RULES = frozenset(
-    {
-        "all",
-        "headline",
-        "everything",
-        "compare",
-        "phi_board",
-        "regrade",
-        "candidates",
-        "data",
-        "manifest",
-        "check_rows",
-        "benchmarks",
-        "fetch",
-        "fetch_folder",
-        "policy",
-        "hub_policy",
-        "retrain_policy",
-        "retrain_policies",
-        "train",
-        "select",
-        "prune",
-        "generate",
-        "score",
-        "grade_again",
-        "table",
-        "figure",
-        "case_page",
-        "site",
-        "comparison",
-        "ranking",
-    }
-)
+RULES = frozenset({
+    "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
+    "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
+    "manifest", "phi_board", "policy", "prune", "ranking", "regrade", "retrain_policies", "retrain_policy",
+    "score", "select", "site", "table", "train",
+})  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 
 
@@ -128,6 +101,45 @@ def check_names(declarations: Declarations) -> None:
         for name in declarations.methods
         if name in RULES or name.startswith("regrade_")
     )
+
+
+BASELINE = "chord_phi"
+"""What the user's methods are compared with where no methods are named."""
+
+
+def compared_methods(declarations: Declarations, scale: Scale, named: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What `compare` compares: the named methods, or the user's and `chord_phi`; none where there are none.
+
+    Raises ValueError for an unknown name, one that is not evaluated or stands twice, and a method that shares no domain
+    of the scale with the last, the baseline.
+    """
+
+    def shared(name: str, baseline: str) -> set[str]:
+        return set(declarations.method_domains(name)) & set(declarations.method_domains(baseline)) & set(scale.domains)
+
+    def evaluated(name: str) -> bool:
+        return declarations.method(name).role == "method"
+
+    if named is None:
+        own = [name for name in declarations.mine_names if evaluated(name) and shared(name, BASELINE)]
+        return (*own, BASELINE) if own else ()
+    known, source = declarations.methods, "methods"
+    refuse(f"methods: {text}" for name in named for text in unknown("method", name, known, source))
+    if len(named) < 2 or len(set(named)) < len(named):
+        raise ValueError(f"methods: {', '.join(named)}: name two or more, each once; the last is the baseline")
+    refuse(
+        f"methods: {name} has role {known[name].role}: only role method is evaluated"
+        for name in named
+        if not evaluated(name)
+    )
+    *others, baseline = named
+    refuse(
+        f"methods: {name} ({', '.join(known[name].domains)}) and {baseline} ({', '.join(known[baseline].domains)}) "
+        f"share no domain of scale {scale.name}"
+        for name in others
+        if not shared(name, baseline)
+    )
+    return named
 
 
 def check_experiments(declarations: Declarations, source: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.plan.changed import changed_code
-from pipelines.plan.checks import check_experiments, check_names, check_scale, schedule_warnings
+from pipelines.plan.checks import check_experiments, check_names, check_scale, compared_methods, schedule_warnings
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.plan.hashes import Hashes
@@ -69,7 +69,8 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     scale = _with_data_options(scale, workflow.data_options)
     check_scale(declarations, scale)
     data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}
-    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies)
+    compared = compared_methods(declarations, scale, workflow.methods)
+    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies, compared)
     check_policies(choice.policies, choice.given_policies, scale.name)
     return Plan(choice)
 
