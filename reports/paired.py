@@ -16,7 +16,7 @@ from reports.scores import paired, same_samples, summarise
 from reports.table_formats import pipe
 
 ABOVE, BELOW, UNDECIDED = "above", "below", "undecided"
-ONE_CHECKPOINT, UNASKED = "one checkpoint", "too little asked"
+SAME, UNASKED = "the same answers", "too little asked"
 ALPHA = 0.05
 
 
@@ -56,7 +56,7 @@ class Pair(BaseModel):
     value: Value | None
     baseline_value: Value | None
     difference: Value | None
-    """None where too little is asked for an interval, or where both are one checkpoint."""
+    """None where too little is asked for an interval, or where both gave the same answers."""
     verdict: str
     detectable: float | None
     """The true difference that so much data finds four times in five."""
@@ -106,7 +106,7 @@ def make_pair(
         value=values[0],
         baseline_value=values[1],
         difference=difference,
-        verdict=ONE_CHECKPOINT if same and len(samples) else _verdict(difference),
+        verdict=SAME if same and len(samples) else _verdict(difference),
         detectable=estimate.detectable() if estimate is not None and difference is not None else None,
         p=1.0 if estimate is None or difference is None else _two_sided(estimate),
         questions=samples["item_id"].nunique(),

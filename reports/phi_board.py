@@ -59,9 +59,7 @@ def phi_text(method: Method) -> str:
     """The φ of a method with its parameters: focal (gamma 2)."""
     given = method.phi.given()
     name = given.pop("name")
-    params = ", ".join(
-        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in given.items()
-    )
+    params = ", ".join(f"{key} {value:g}" if type(value) is float else f"{key} {value}" for key, value in given.items())
     return f"{name} ({params})" if params else str(name)
 
 

@@ -123,15 +123,11 @@ def compared_methods(declarations: Declarations, scale: Scale, named: tuple[str,
     if named is None:
         own = [name for name in declarations.mine_names if evaluated(name) and shared(name, BASELINE)]
         return (*own, BASELINE) if own else ()
-    known, source = declarations.methods, "methods"
-    refuse(f"methods: {text}" for name in named for text in unknown("method", name, known, source))
-    if len(named) < 2 or len(set(named)) < len(named):
+    known = {name: declarations.method(name) for name in named}
+    if len(named) < 2 or len(known) < len(named):
         raise ValueError(f"methods: {', '.join(named)}: name two or more, each once; the last is the baseline")
-    refuse(
-        f"methods: {name} has role {known[name].role}: only role method is evaluated"
-        for name in named
-        if not evaluated(name)
-    )
+    unfit = (name for name in named if not evaluated(name))
+    refuse(f"methods: {name} has role {known[name].role}: only role method is evaluated" for name in unfit)
     *others, baseline = named
     refuse(
         f"methods: {name} ({', '.join(known[name].domains)}) and {baseline} ({', '.join(known[baseline].domains)}) "

@@ -196,13 +196,8 @@ class Files:
     def board_sources(self) -> list[str]:
         """What `phi_board` reads."""
         boards = self.choice.boards.items()
-        return [
-            path
-            for domain, groups in boards
-            for names in groups
-            for name in names
-            for path in self._made(name, (domain,))
-        ]
+        places = [(name, (domain,)) for domain, groups in boards for names in groups for name in names]
+        return [path for place in places for path in self._made(*place)]
 
     def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
         """Records and scores of a method, and of the pruning of the grids behind it."""
