@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from evaluation.statistics import paired_difference
 from reference_impl.files import write_text
 from reports.curves import Curve, training_curve
-from reports.drawing import STEPS, WIDTH, aligned_runs, band_text, miniature_axis, save
+from reports.drawing import STEPS, WIDTH, aligned_runs, band_text, legend_above, miniature_axis, save
 from reports.inputs import Results, add_common, open_results, run_command
 from reports.paired import Pair, main_columns, make_pair, said_of, to_csv, to_markdown
 from reports.scores import column_name, samples_of
@@ -82,7 +82,10 @@ def validation_difference(frame: pd.DataFrame, base: pd.DataFrame) -> Curve | No
     return Curve(np.array(steps, dtype=float), mean, mean, low, high, 1, len(seeds))
 
 
-ROWS = {"validation accuracy, points": ("validation", validation_difference), "reward": ("metrics", reward_difference)}
+ROWS = {
+    "validation accuracy (points)": ("validation", validation_difference),
+    "reward of rollouts": ("metrics", reward_difference),
+}
 """What is drawn → the log that it is in, and how two runs of it are compared."""
 
 
@@ -102,7 +105,7 @@ def draw(results: Results, methods: Sequence[str], folder: Path) -> str:
             for place, domain in enumerate(domains):
                 axes: Axes = panels[row][place]
                 axes.axhline(0, color="#555555", linewidth=1)
-                axes.set(xlabel=STEPS, ylabel=f"{what}: difference" if place == 0 else "")
+                axes.set(xlabel=STEPS, ylabel=what if place == 0 else "")
                 names = [name for name in drawn if domain in common_domains(results, name, baseline)]
                 logs = {name: getattr(results, log)(domain, name) for name in (*names, baseline)}
                 runs = aligned_runs(results, domain, logs)
@@ -116,8 +119,8 @@ def draw(results: Results, methods: Sequence[str], folder: Path) -> str:
                 if row == 0:
                     axes.set_title(decl.domains[domain].label, loc="left")
                     miniature_axis(axes, runs.divisor)
-                if axes.get_legend_handles_labels()[1]:
-                    axes.legend(loc="best")
+        if curves:
+            legend_above(figure, list(panels[-1]))
         if not domains:
             panels[0][0].set_title("no curves: of the methods compared, one trains nothing", loc="left")
         for kind in ("png", "svg"):
