@@ -54,15 +54,23 @@ for target, files in PLAN.files.regrade_targets().items():
 rule compare:
     input:
         rules.comparison.output[0],
+    log:
+        f"{LOGS}/report/compare-shown.log",
+    conda:
+        "environment.yml"
     shell:
-        "cat {input}"
+        "tee {log} < {input}"
 
 
 rule phi_board:
     input:
         rules.ranking.output[0],
+    log:
+        f"{LOGS}/report/phi_board-shown.log",
+    conda:
+        "environment.yml"
     shell:
-        "cat {input}"
+        "tee {log} < {input}"
 
 
 if workflow.is_main_process:

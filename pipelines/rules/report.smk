@@ -145,7 +145,9 @@ rule ranking:
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
         boards=PLAN.options.boards(),
-        settings=PLAN.hashes.labels(name for groups in PLAN.choice.boards.values() for names in groups for name in names),
+        settings=PLAN.hashes.labels(
+            name for groups in PLAN.choice.boards.values() for names in groups for name in names
+        ),
         out=subpath(output[0], parent=True),
     message:
         "Report: every phi, ranked"
