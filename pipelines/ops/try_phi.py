@@ -13,6 +13,8 @@ from reference_impl.run.source import source_hash
 TRIED = "tried"
 """Folder, in Snakemake's own, with an empty file for what was tried and is sound."""
 
+TRIAL = "reference_impl.own_phi:needs_global_batch"
+
 
 def try_own_phi(declarations: Declarations, folder: Path) -> None:
     """Try the φ of the user's methods, once per version of them; ``folder`` is Snakemake's own.
@@ -25,7 +27,7 @@ def try_own_phi(declarations: Declarations, folder: Path) -> None:
         path = declarations.phi_file(method)
         if path is not None:
             assert isinstance(method.phi, OwnPhi)
-            source = source_hash(f"{path}:{method.phi.function}", "reference_impl.own_phi")
+            source = source_hash(f"{path}:{method.phi.function}", TRIAL)
             found.append([method.name, method.phi.params, source])
     marker = folder / TRIED / digest(found)
     if not found or marker.is_file():

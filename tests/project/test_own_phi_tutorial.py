@@ -52,6 +52,7 @@ def test_every_command_says_what_it_should(followed: tuple[Path, dict[str, str]]
     assert {(pair["name"], pair["baseline"]) for pair in pairs} == {("mine", "chord_phi"), ("mine_cubed", "chord_phi")}
     record = json.loads((folder / "results/smoke/runs/math/mine_cubed/seed0/run.json").read_text(encoding="utf-8"))
     assert record["config"]["phi"] == {"name": "my_phi.py:squared", "power": 3} and record["code"]["phi"]
+    assert record["phi_source"] == (folder / "my_phi.py").read_text(encoding="utf-8")
     assert str(folder) not in json.dumps(record)
 
 
