@@ -111,6 +111,7 @@ def test_what_is_no_plain_function_is_left_to_the_trial(tmp_path: Path) -> None:
 
 def test_a_file_of_a_user_has_no_place_in_the_projects_methods(tmp_path: Path) -> None:
     own_files(tmp_path)
-    root = configuration(tmp_path, "methods.yaml", "  phi: importance\n", "  phi: my_phi.py:squared\n")
+    old = "  like: mu_fixed_01\n  phi: importance\n"
+    root = configuration(tmp_path, "methods.yaml", old, old.replace("importance", "my_phi.py:squared"))
     with pytest.raises(ValueError, match=r"chord_is: phi: 'my_phi.py:squared' is a file's: it belongs into your own"):
         load_declarations(root)
