@@ -15,13 +15,14 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.graders import VERDICT
 from evaluation.judging import judge_for, judge_settings
 from evaluation.regrade import regrade
 from evaluation.reuse import GRADERS, SUMMARY
 from evaluation.tasks import benchmark_path, data_override
 from reference_impl.config import Task, choose, load_scale, load_task
 from reference_impl.config.judges import JudgeSettings
-from reference_impl.files import iterate_jsonl, read_jsonl, whole_file
+from reference_impl.files import iterate_jsonl, read_jsonl, storable, whole_file
 from reference_impl.run.code import grader_code
 
 COLUMNS = {
@@ -39,9 +40,6 @@ COLUMNS = {
     "truncated": "bool",
 }
 
-
-VERDICT = ("correct", "reason", "score")
-"""The columns that graders decide."""
 
 Row = dict[str, Any]
 
@@ -94,11 +92,6 @@ def score_table(
             for column, values in columns.items():
                 values.append(storable(record[column]))
     return pd.DataFrame({column: pd.Series(values, dtype=COLUMNS[column]) for column, values in columns.items()})
-
-
-def storable(value: Any) -> Any:
-    """Text with escapes in the place of unpaired surrogates, which parquet cannot hold; anything else as it is."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:

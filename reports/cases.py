@@ -18,10 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.score import VERDICT, storable
+from evaluation.graders import VERDICT
 from evaluation.statistics import Estimate, estimate_mean, estimate_score
 from reference_impl.config.experiments import PageEntry
-from reference_impl.files import read_jsonl, write_text
+from reference_impl.files import read_jsonl, storable, write_text
 from reports.inputs import Results, add_common, experiment, open_results, run_command
 from reports.markers import Markers, load_markers
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style

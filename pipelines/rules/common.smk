@@ -32,6 +32,9 @@ SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
 EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
 REGRADED = f"{RESULTS}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
 
+# Of every job; braces doubled, since Snakemake formats the path, and a clone's folder may have some.
+ENVIRONMENT = f"{workflow.basedir}/environment.yml".replace("{", "{{").replace("}", "}}")
+
 # Jobs run side by side with one thread each: spinning threads beside another busy process cost a factor of 40.
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}.items():
     os.environ.setdefault(name, value)

@@ -13,14 +13,15 @@ rule generate:
         f"{LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: PLAN.options.resources("generate")["threads"]
     resources:
         gpu=PLAN.options.resources("generate")["gpu"],
         mem_mb=PLAN.options.resources("generate")["mem_mb"],
         runtime=PLAN.options.resources("generate")["runtime"],
+        disk_mb=PLAN.options.resources("generate")["disk_mb"],
     params:
-        start=PLAN.options.start("generate"),
+        start=PLAN.options.start_sampling(),
         benchmarks=PLAN.files.benchmarks,
         results=lambda wildcards: RESULTS,
         scale=PLAN.choice.scale.name,
@@ -45,7 +46,7 @@ rule score:
         f"{LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     # 12,032 answers of 40,000 characters, as the longest of the paper are, took 1.1 GB.
     threads: 1
     resources:
@@ -78,7 +79,7 @@ rule grade_again:
     log:
         f"{LOGS}/regrade/{{domain}}/{{method}}/seed{{seed}}/{{task}}.log",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

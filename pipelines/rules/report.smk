@@ -14,7 +14,7 @@ rule table:
         table="|".join(PLAN.choice.experiments("table")),
     priority: lambda wildcards: 10 if wildcards.table in PLAN.choice.headline else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -45,7 +45,7 @@ rule figure:
         figure="|".join(PLAN.choice.experiments("figure")),
     priority: lambda wildcards: 10 if wildcards.figure in PLAN.choice.headline else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -76,7 +76,7 @@ rule case_page:
     wildcard_constraints:
         case_page="|".join(PLAN.choice.experiments("page")) or "none",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -171,7 +171,7 @@ rule site:
     # The page that the default target makes comes before the jobs of everything else.
     priority: lambda wildcards: 20 if PAGES[wildcards.page] == "headline" else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

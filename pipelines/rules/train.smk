@@ -18,14 +18,15 @@ rule train:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
-        "../../environment.yml"
-    threads: PLAN.options.resources("train")["threads"]
+        ENVIRONMENT
+    threads: lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["threads"]
     resources:
-        gpu=PLAN.options.resources("train")["gpu"],
-        mem_mb=PLAN.options.resources("train")["mem_mb"],
+        gpu=lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["gpu"],
+        mem_mb=lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["mem_mb"],
         runtime=PLAN.options.resources("train")["runtime"],
+        disk_mb=PLAN.options.resources("train")["disk_mb"],
     params:
-        start=PLAN.options.start("train"),
+        start=lambda wildcards: PLAN.options.start_training(wildcards.domain, wildcards.run),
         scale=PLAN.choice.scale.name,
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
         code=lambda wildcards: PLAN.hashes.run_code(**wildcards),
@@ -50,7 +51,7 @@ rule select:
         f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
     priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.selection)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -78,7 +79,7 @@ rule prune:
     log:
         f"{LOGS}/prune/{{domain}}/{{grid}}/seed{{seed}}.log",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

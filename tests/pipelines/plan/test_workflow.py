@@ -180,6 +180,20 @@ def test_default_target_makes_every_headline_table_and_figure(fresh: Path) -> No
     assert len(reports) == len(names) + 1  # and the page
 
 
+def test_a_clone_in_a_folder_with_braces(tmp_path: Path) -> None:
+    """Snakemake formats the path of a rule's environment."""
+    called = snakemake(
+        copy_project(tmp_path / "a{b}c"),
+        "results/smoke/data/math/manifest.json",
+        "--cores",
+        "1",
+        "--config",
+        "scale=smoke",
+    )
+    assert called.returncode == 0, called.stdout
+    assert (tmp_path / "a{b}c" / "results" / "smoke" / "data" / "math" / "manifest.json").is_file()
+
+
 def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None:
     result = snakemake(fresh, "--dry-run", "--printshellcmds", "retrain_policies")
     assert result.returncode == 0, result.stdout
