@@ -6,10 +6,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from pipelines.ops import call, warm
+from pipelines.ops.try_phi import try_own_phi
 from pipelines.plan import PAGES, load_plan
+from reference_impl.config.mine import MINE
 
 try:
     PLAN = load_plan(config)
+    os.environ[MINE] = PLAN.mine
+    if workflow.is_main_process:
+        try_own_phi(PLAN.choice.declarations, Path(".snakemake"))
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
