@@ -240,8 +240,9 @@ def blocks(text: str, language: str) -> list[str]:
 def test_own_phi_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = (REPO / "README.md").read_text(encoding="utf-8").split("## Your own φ")[1].split("\n## ")[0]
     folder = copy_project(tmp_path)
-    (folder / "my_phi.py").write_text(*blocks(section, "python"), encoding="utf-8")
-    (folder / "my_methods.yaml").write_text(*blocks(section, "yaml"), encoding="utf-8")
+    for name, language in (("my_phi.py", "python"), ("my_methods.yaml", "yaml")):
+        (block,) = blocks(section, language)
+        (folder / name).write_text(block, encoding="utf-8")
     monkeypatch.delenv("CHORD_MINE")
     command = blocks(section, "")[0].replace("'", "").split("snakemake ")[1].strip()
     target, methods = re.fullmatch(r"--cores 2 (\w+) --config (methods=.*)", command).groups()  # type: ignore[union-attr]
