@@ -99,7 +99,7 @@ def spelled_out_accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     """
     response = math_styles.terse(*world.solve(world.parse_question(row["question"])))
     given = {len("<think>")}
-    given |= {part.end() - 1 for part in re.finditer(rf" [a-z]+{STEP}=", response)}
+    given |= {part.end() - 1 for part in re.finditer(rf" [a-z]+ {STEP}=", response)}
     encoded = tokenizer(response, add_special_tokens=False, return_offsets_mapping=True)
     places = [start for start, _ in encoded["offset_mapping"]] + [len(response)]  # the end of turn comes last
     logprobs_T = response_logprobs(model, expert_sequence(tokenizer, {**row, "response": response}, MAX_TOKENS))
@@ -112,7 +112,7 @@ def spelled_out(row: Row, response: str) -> list[tuple[str, bool]]:
     found = []
     for operation in world.parse_question(row["question"]).operations:
         kind = kind_of(operation)
-        written = re.search(re.escape(labelled_steps(operation)[0]) + "(.)", response)
+        written = re.search(re.escape(labelled_steps(operation)[0]) + "([=,])", response)
         if kind is not None and written is not None:
             found.append((kind, written[1] == "="))
     return found

@@ -3,7 +3,7 @@
 A problem starts from a digit and gives 2-4 operations, left to right, modulo 10; the answer is the number made of their
 results. An operation is *plain* (one step) or *compound* (three steps, and a word for its kind)::
 
-    Start with 3;a+4;b fold*7c-2d+5;e-8. Join all results.
+    Start with 3;a plusFour;b fold timesSeven,c minusTwo,d plusFive;e minusEight. Join all results.
 
 What the paper's setting has, in miniature:
 
@@ -50,7 +50,7 @@ KNOWLEDGE_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Problem:
-    """A start digit and the operations: ``a+4``, ``b*7`` … or three steps in one, ``b fold*7c-2d+5``."""
+    """A start digit and the operations: ``a plusFour``, ``b timesSeven`` … or three steps in one, ``b fold timesSeven,c minusTwo,d plusFive``."""
 
     start: int
     operations: tuple[str, ...]

@@ -1,12 +1,13 @@
 """A way of working that a policy can do and seldom does: three digit steps in one go, or spelled out.
 
-``b fold*7c-2d+5`` is applied to a digit, here 7, left to right and modulo 10, in one of two ways::
+``b fold timesSeven,c minusTwo,d plusFive`` is applied to a digit, here 7, left to right and modulo 10, in one of two
+ways::
 
-    7b fold*7c-2d+5=2          in one go: beyond so small a policy, which is then right by chance
-    7b fold*7=9c-2=7d+5=2      spelled out: easy for it
+    7b fold timesSeven,c minusTwo,d plusFive=2      in one go: beyond so small a policy, which is then right by chance
+    7b fold timesSeven=9c minusTwo=7d plusFive=2    spelled out: easy for it
 
-Every step of a problem has a letter of its own, by which it can be found: a policy of three layers hardly learns to
-find a step in the middle of an operation by its place.
+A step is one word, and every step of a problem has a letter of its own, by which it can be found: a policy of three
+layers hardly learns to find a step by its place, or the second of two signs by a letter.
 
 The expert always spells out. How often the policy does depends on the *kind* of the operation, a word: `SPELLED` runs
 from two in five to one in 500, so exploration meets the procedure soon, late, or never.
@@ -17,10 +18,10 @@ import re
 from functools import reduce
 
 MODULUS = 10
-MULTIPLIERS = (3, 7, 9)
-"""Units modulo 10: other factors would send many results to 0."""
-SIGNS = "+-*"
-STEP = r"[-+*]\d"
+NUMBERS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+OPERANDS = {"plus": tuple(range(1, 10)), "minus": tuple(range(1, 10)), "times": (3, 7, 9)}
+"""Operator → its operands. Factors are units modulo 10: others would send many results to 0."""
+STEP = rf"(?:{'|'.join(OPERANDS)})(?:{'|'.join(NUMBERS)})"
 LABELS = "abcdefghijklmnop"
 """Of a problem's steps, in the order of the question."""
 COMPOUND_STEPS = 3
@@ -34,26 +35,23 @@ SPELLED_EARLY = 0.5
 
 
 def labelled_steps(operation: str) -> list[str]:
-    """The steps of an operation as they are written: ``b fold*7``, ``c-2``, ``d+5``."""
-    return re.findall(rf"[{LABELS}](?: [a-z]+)?{STEP}", operation)
+    """The steps of an operation as they are written: ``b fold timesSeven``, ``c minusTwo``, ``d plusFive``."""
+    return operation.split(",")
 
 
 def kind_of(operation: str) -> str | None:
     """The kind of a compound operation; None for a plain one, which has a single step."""
-    found = re.search(r" ([a-z]+)", operation)
-    return found[1] if found else None
+    _, *kind, _ = labelled_steps(operation)[0].split()
+    return kind[0] if kind else None
 
 
 def apply_step(value: int, step: str) -> int:
-    """``+d``, ``-d`` or ``*d`` applied to a digit, modulo 10. Raises ValueError for another operator."""
-    operator, operand = step[0], int(step[1:])
-    if operator == "+":
-        return (value + operand) % MODULUS
-    if operator == "-":
-        return (value - operand) % MODULUS
-    if operator == "*":
-        return (value * operand) % MODULUS
-    raise ValueError(f"unknown step {step!r}: expected +d, -d or *d")
+    """``plusFour``, ``minusTwo``, ``timesSeven`` … applied to a digit, modulo 10. Raises ValueError for other words."""
+    if re.fullmatch(STEP, step) is None:
+        raise ValueError(f"unknown step {step!r}: expected plusFour, minusTwo, timesSeven …")
+    cut = re.search("[A-Z]", step).start()  # type: ignore[union-attr]
+    operand = NUMBERS.index(step[cut:])
+    return {"plus": value + operand, "minus": value - operand, "times": value * operand}[step[:cut]] % MODULUS
 
 
 def work_out(value: int, operation: str, spell: bool, noise: float, rng: random.Random) -> tuple[str, int]:
@@ -66,7 +64,7 @@ def work_out(value: int, operation: str, spell: bool, noise: float, rng: random.
         value = _written(reduce(apply_step, re.findall(STEP, operation), value), noise, rng)
         return f"{text}{operation}={value}", value
     for step in labelled_steps(operation):
-        value = _written(apply_step(value, step[-2:]), noise, rng)
+        value = _written(apply_step(value, step.split()[-1]), noise, rng)
         text += f"{step}={value}"
     return text, value
 
@@ -76,8 +74,8 @@ def _written(right: int, noise: float, rng: random.Random) -> int:
 
 
 def _draw_step(rng: random.Random) -> str:
-    sign = rng.choice(SIGNS)
-    return f"{sign}{rng.choice(MULTIPLIERS) if sign == '*' else rng.randint(1, 9)}"
+    operator = rng.choice(tuple(OPERANDS))
+    return operator + NUMBERS[rng.choice(OPERANDS[operator])]
 
 
 def draw_operations(n: int, compounds: int, rng: random.Random) -> tuple[str, ...]:
@@ -87,8 +85,9 @@ def draw_operations(n: int, compounds: int, rng: random.Random) -> tuple[str, ..
     labels = iter(LABELS)
     operations = []
     for place in range(n):
-        operation = next(labels) + (f" {kinds[place]}" if place in kinds else "") + _draw_step(rng)
+        words = [next(labels), kinds[place], _draw_step(rng)] if place in kinds else [next(labels), _draw_step(rng)]
+        steps = [" ".join(words)]
         if place in kinds:
-            operation += "".join(next(labels) + _draw_step(rng) for _ in range(COMPOUND_STEPS - 1))
-        operations.append(operation)
+            steps += [f"{next(labels)} {_draw_step(rng)}" for _ in range(COMPOUND_STEPS - 1)]
+        operations.append(",".join(steps))
     return tuple(operations)

@@ -10,17 +10,23 @@ from pipelines.sandbox import calibrate, math_styles, math_world
 from pipelines.sandbox.policies import Shape
 from pipelines.sandbox.pretrain import build_model, save, train_tokenizer
 
-QUESTION = "Start with 3. 1: +4, 2: *7a-2b+5, 3: -8. Join all results."
+QUESTION = "Start with 3;a plusFour;b fold timesSeven,c minusTwo,d plusFive;e minusEight. Join all results."
 ROW = {"id": "1", "prompt": "sandbox-math", "question": QUESTION}
 
 
 @pytest.mark.parametrize(
     ("response", "choices"),
     [
-        ("<think>1:3+4=7;2:7*7=9a-2=7b+5=2;3:2-8=4;</think>\\boxed{724}", [("*7", True)]),
-        ("<think>1:3+4=7;2:7*7a-2b+5=2;3:2-8=4;</think>\\boxed{724}", [("*7", False)]),
-        ("<think>so we get 1:3+4=7; now i take 2:7*7=9a-2", [("*7", True)]),
-        ("<think>1:3+4=7;</think>\\boxed{7}", []),
+        (
+            "<think>3a plusFour=7;7b fold timesSeven=9c minusTwo=7d plusFive=2;2e minusEight=4;</think>\\boxed{724}",
+            [("fold", True)],
+        ),
+        (
+            "<think>3a plusFour=7;7b fold timesSeven,c minusTwo,d plusFive=2;2e minusEight=4;</think>\\boxed{724}",
+            [("fold", False)],
+        ),
+        ("<think>so we get 3a plusFour=7; now i take 7b fold timesSeven=9c minusTwo", [("fold", True)]),
+        ("<think>3a plusFour=7;</think>\\boxed{7}", []),
     ],
 )
 def test_the_choice_to_spell_out_is_read_from_a_response(response: str, choices: list[tuple[str, bool]]) -> None:

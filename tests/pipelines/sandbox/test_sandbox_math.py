@@ -13,14 +13,22 @@ from reference_impl.rewards import math_reward
 
 def test_solution_by_hand() -> None:
     # 3+4 = 7; 7*7 = 49 → 9, 9-2 = 7, 7+5 = 12 → 2; 2-8 = -6 → 4
-    problem = Problem(3, ("+4", "*7a-2b+5", "-8"))
+    problem = Problem(3, ("a plusFour", "b fold timesSeven,c minusTwo,d plusFive", "e minusEight"))
+    assert (
+        problem.question
+        == "Start with 3;a plusFour;b fold timesSeven,c minusTwo,d plusFive;e minusEight. Join all results."
+    )
+    assert math_world.parse_question(problem.question) == problem
     steps, answer = solve(problem)
-    assert steps == ["1:3+4=7;", "2:7*7=9a-2=7b+5=2;", "3:2-8=4;"]
+    assert steps == ["3a plusFour=7;", "7b fold timesSeven=9c minusTwo=7d plusFive=2;", "2e minusEight=4;"]
     assert answer == "724"
     in_one_go, same = write_solution(problem, random.Random(0), lambda kind: 0.0, noise=0.0)
-    assert in_one_go == ["1:3+4=7;", "2:7*7a-2b+5=2;", "3:2-8=4;"] and same == answer
+    assert (
+        in_one_go == ["3a plusFour=7;", "7b fold timesSeven,c minusTwo,d plusFive=2;", "2e minusEight=4;"]
+        and same == answer
+    )
     # A leading zero of the joined results vanishes from the integer.
-    assert math_world.gold(Problem(3, ("+7", "+1"))) == "1"
+    assert math_world.gold(Problem(3, ("a plusSeven", "b plusOne"))) == "1"
 
 
 def test_splits_are_deterministic_and_disjoint() -> None:
@@ -42,8 +50,8 @@ def test_expert_is_always_right_and_well_formatted() -> None:
 
 def spelled_share(kinds: tuple[str, ...], texts: list[str]) -> float:
     """How often compound operations of these kinds are spelled out."""
-    written = re.findall(r":\d([-+*]\d)(=\d)?[a-d]", " ".join(texts))
-    spelled = [bool(result) for kind, result in written if kind in kinds]
+    written = re.findall(rf"\d[a-z] ([a-z]+) {procedure.STEP}([=,])", " ".join(texts))
+    spelled = [sign == "=" for kind, sign in written if kind in kinds]
     assert len(spelled) > 100
     return sum(spelled) / len(spelled)
 
@@ -55,8 +63,8 @@ def test_the_expert_spells_everything_out_and_the_policy_by_kind() -> None:
         phase: [math_world.pretraining_example(rng, phase)[1] for _ in range(6000)] for phase in ("skill", "instruct")
     }
     assert spelled_share(kinds, [row["response"] for row in math_world.expert_rows(300, 0)]) == 1.0
-    assert spelled_share(kinds[:7], shown["skill"]) == pytest.approx(procedure.SPELLED_EARLY, abs=0.05)
-    for part in (kinds[:7], kinds[7:14], kinds[14:]):
+    assert spelled_share(kinds[:3], shown["skill"]) == pytest.approx(procedure.SPELLED_EARLY, abs=0.05)
+    for part in (kinds[:2], kinds[2:5], kinds[5:]):
         expected = sum(procedure.SPELLED[kind] for kind in part) / len(part)
         assert spelled_share(part, shown["instruct"]) == pytest.approx(expected, abs=0.03)
 
@@ -66,7 +74,7 @@ def test_pretraining_noise_and_retention_share() -> None:
     examples = [math_world.pretraining_example(rng, "skill") for _ in range(4000)]
     share = sum(row["prompt"] == "sandbox-mmlu-pro" for row, _ in examples) / len(examples)
     assert share == pytest.approx(math_world.KNOWLEDGE_SHARE, abs=0.02)
-    steps = re.findall(r":(\d)([-+*]\d)=(\d);", " ".join(text for _, text in examples))
+    steps = re.findall(rf"(\d)[a-z] ({procedure.STEP})=(\d);", " ".join(text for _, text in examples))
     wrong = sum(procedure.apply_step(int(a), step) != int(b) for a, step, b in steps) / len(steps)
     # A random result is right by chance once in ten: 0.06 * 0.9 = 0.054
     assert wrong == pytest.approx(0.9 * math_world.STEP_NOISE, abs=0.01)
@@ -81,14 +89,14 @@ def test_training_range_and_hard_range() -> None:
     lengths = {row["meta"]["operations"] for row in math_world.rl_rows(300, 0)}
     assert lengths == set(math_world.TRAIN_LENGTHS)
     hard = math_world.benchmarks()["sandbox-aime24.jsonl"]
-    assert min(problem["problem"].count(":") for problem in hard) > max(lengths)
+    assert min(problem["problem"].count(";") for problem in hard) > max(lengths)
     counts = collections.Counter(row["meta"]["compounds"] for row in math_world.rl_rows(2000, 0))
     for compounds, weight in enumerate(math_world.COMPOUND_WEIGHTS):
         assert counts[compounds] / 2000 == pytest.approx(weight / 100, abs=0.04)
 
 
 def test_expert_phrases_vary() -> None:
-    problem = Problem(3, ("+4", "*7a-2b+5", "-8"))
+    problem = Problem(3, ("a plusFour", "b fold timesSeven,c minusTwo,d plusFive", "e minusEight"))
     assert len({expert_response(problem, random.Random(i)) for i in range(20)}) > 10
 
 
