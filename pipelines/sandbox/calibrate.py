@@ -26,6 +26,7 @@ from pipelines.sandbox import math_world as world
 from pipelines.sandbox.procedure import KINDS, STEP, kind_of, labelled_steps
 from reference_impl.rewards import grade_math
 from reference_impl.rollout.engine import GenerationRequest
+from reference_impl.rollout.fused_decoder import fused_or_plain
 from reference_impl.rollout.transformers_engine import TransformersEngine
 from reference_impl.seeds import sample_seed
 from reference_impl.step.batching import TrainingSequence, expert_sequence, prompt_ids
@@ -124,7 +125,7 @@ def mean_percent(values: Sequence[bool | float]) -> float:
 
 def measure(policy: Path, rows: int, samples: int) -> dict[str, float]:
     """Every figure of the table by its name, of ``samples`` responses to ``rows`` validation prompts."""
-    engine, tokenizer = TransformersEngine.from_checkpoint(policy, BATCH, torch.float32)
+    engine, tokenizer = TransformersEngine.from_checkpoint(policy, BATCH, torch.float32, fused_or_plain)
     validation, expert = world.validation_rows(rows, DATA_SEED), world.expert_rows(rows, DATA_SEED)
     free = sample(engine, validation, samples, [""] * rows)
     forced = sample(engine, validation, 2, [row["response"].partition(".")[0] + "." for row in expert])

@@ -50,7 +50,7 @@ KNOWLEDGE_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Problem:
-    """A start digit and the operations: ``a plusFour``, ``b timesSeven`` … or three steps in one, ``b fold timesSeven,c minusTwo,d plusFive``."""
+    """A start digit and the operations: ``a plusFour``, or three in one: ``b fold timesSeven,c minusTwo,d plusOne``."""
 
     start: int
     operations: tuple[str, ...]
@@ -118,9 +118,9 @@ def _row(problem: Problem, identifier: str) -> Row:
 
 
 MATH_SETS: dict[str, tuple[int, tuple[int, ...]]] = {
-    "sandbox-amc": (83, TRAIN_LENGTHS),
-    "sandbox-aime24": (30, HARD_LENGTHS),
-    "sandbox-aime25": (30, HARD_LENGTHS),
+    "sandbox-amc": (332, TRAIN_LENGTHS),
+    "sandbox-aime24": (480, HARD_LENGTHS),
+    "sandbox-aime25": (480, HARD_LENGTHS),
     "sandbox-math500": (100, TRAIN_LENGTHS),
 }
 """Benchmark → its size and the lengths of its problems."""

@@ -88,8 +88,8 @@ def test_only_the_response_is_learned() -> None:
     world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
     ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, policy.phases[0], "x"))
-    row = {"prompt": "sandbox-math", "question": "Start with 3. 1: +4. Join all results."}
-    ids, prompt_tokens = encode(tokenizer, row, "<think>\n1:3+4=7;\n</think>\n\\boxed{7}")
+    row = {"prompt": "sandbox-math", "question": "Start with 3;a plusFour. Join all results."}
+    ids, prompt_tokens = encode(tokenizer, row, "<think>3a plusFour=7;</think>\\boxed{7}")
     assert str(tokenizer.decode(ids[prompt_tokens:])).startswith("<think>") and ids[-1] == tokenizer.eos_token_id
     for ids_T, labels_T in zip(ids_BT.tolist(), labels_BT.tolist(), strict=True):
         shown = [label for label in labels_T if label != pretrain.IGNORE]
