@@ -38,10 +38,12 @@ HARD_LENGTHS = (5, 6)
 PRETRAINING_LENGTHS = {"skill": (1, 2, 3, 4, 5, 6), "base": (1, 2, 3, 4, 5, 6), "instruct": (2, 3, 4, 5, 6)}
 COMPOUND_WEIGHTS = (45, 40, 15)
 """Of problems with none, one and two compound operations."""
-PRACTICE_WEIGHTS = {"skill": (20, 40, 40), "base": (20, 40, 40), "instruct": COMPOUND_WEIGHTS}
+PRACTICE_WEIGHTS = (20, 40, 40)
 """The same in pretraining, which practises what is hard."""
 STEP_NOISE = 0.06
 """Share of pretraining results that are random."""
+WRAPPED_NOISE = 0.1
+"""The same after the skill phase in solutions that are wrapped in words: the policy is less sure in a style not its own."""
 TERSE_SHARE = {"skill": 0.6, "base": 0.3, "instruct": 0.95}
 """Share of pretraining solutions in the terse style; the rest are wrapped in words."""
 KNOWLEDGE_SHARE = 0.15
@@ -202,9 +204,11 @@ def pretraining_example(rng: random.Random, phase: Phase) -> tuple[Row, str]:
     """One pretraining example (row to render, response): what the policy learns before any method starts."""
     if rng.random() < KNOWLEDGE_SHARE:
         return knowledge.pretraining_example(rng)
-    problem = draw_problem(rng, PRETRAINING_LENGTHS[phase], PRACTICE_WEIGHTS[phase])
+    problem = draw_problem(rng, PRETRAINING_LENGTHS[phase], PRACTICE_WEIGHTS)
     spelled = SPELLED.__getitem__ if phase == "instruct" else lambda kind: SPELLED_EARLY
     steps, answer = write_solution(problem, rng, spelled, STEP_NOISE)
     if rng.random() < TERSE_SHARE[phase]:
         return _row(problem, "pretraining"), math_styles.terse(steps, answer)
+    if phase != "skill":
+        steps, answer = write_solution(problem, rng, spelled, WRAPPED_NOISE)
     return _row(problem, "pretraining"), math_styles.wrapped(steps, answer, rng)

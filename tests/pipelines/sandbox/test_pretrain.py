@@ -68,6 +68,16 @@ def test_installed_policy_is_the_shipped_one_in_float32(name: str, tmp_path: Pat
     assert file_hash(tmp_path / "installed/model.safetensors") == now["weights_sha256"]
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, 0.02), ({"initializer_range": 0.1}, 0.1)])
+def test_initial_weights_have_the_declared_spread(given: dict[str, float], expected: float) -> None:
+    shape = parse(SandboxPolicy, TINY | {"model": {**TINY["model"], **given}}, "tiny").model  # type: ignore[dict-item]
+    tokenizer = train_tokenizer(policies.load_world("math"), 400)
+    for architecture in ("qwen2", "phimoe"):
+        sizes = shape.model_copy(update={"experts": 4, "experts_per_token": 2})
+        model = build_model(architecture, sizes, tokenizer)
+        assert model.model.embed_tokens.weight.std().item() == pytest.approx(expected, rel=0.1)
+
+
 def test_pieces_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
