@@ -43,7 +43,8 @@ PRACTICE_WEIGHTS = (20, 40, 40)
 STEP_NOISE = 0.06
 """Share of pretraining results that are random."""
 WRAPPED_NOISE = 0.1
-"""The same after the skill phase in solutions that are wrapped in words: the policy is less sure in a style not its own."""
+"""The same after the skill phase where solutions are wrapped in words: the policy is less sure in a style that is not
+its own."""
 TERSE_SHARE = {"skill": 0.6, "base": 0.3, "instruct": 0.95}
 """Share of pretraining solutions in the terse style; the rest are wrapped in words."""
 KNOWLEDGE_SHARE = 0.15

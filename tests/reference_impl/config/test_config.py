@@ -71,7 +71,8 @@ def test_mini_scales_the_papers_values() -> None:
 def test_mini_keeps_the_papers_proportions() -> None:
     """Demonstrations to prompts, and passes over either per full budget, as in the paper (to 5 %).
 
-    Math keeps the updates of an SFT epoch (a fifth fewer), so its passes over either are an eighth. Medicine is left out: the paper prints no sizes of its data.
+    Math keeps the updates of an SFT epoch (a fifth fewer), so its passes over either are an eighth. Medicine is left
+    out: the paper prints no sizes of its data.
     """
     decl, scale = load_declarations(), load_scale("mini")
     kept = {"math": 1 / 8, "tool": 1.0}
