@@ -9,6 +9,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
 scale ?= mini
 ARGS ?=
+# `scale=` of the command line only: one of the environment would decide in silence what is made. Snakemake reads the last
+# --config alone, so the scale joins one that ARGS has.
+ifeq ($(origin scale),command line)
+CALL = $(if $(findstring --config,$(ARGS)),$(subst --config,--config scale=$(scale),$(ARGS)),$(ARGS) --config scale=$(scale))
+else
+CALL = $(ARGS)
+endif
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
@@ -31,11 +38,11 @@ export TOKENIZERS_PARALLELISM := false
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headline (ARGS="table1 --config scale=smoke")
-	$(BIN)/snakemake --cores $(CORES) $(ARGS)
+reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headline (scale=smoke ARGS="table1")
+	$(BIN)/snakemake --cores $(CORES) $(CALL)
 
 everything: $(BASE_STAMP)  ## the same for every table, figure and case of the paper, the headline first
-	$(BIN)/snakemake --cores $(CORES) everything $(ARGS)
+	$(BIN)/snakemake --cores $(CORES) everything $(CALL)
 
 check-environment:  ## do the pins of the GPU environment still go together (metadata only; when requirements/gpu.txt changes)
 	$(PYTHON) -m pip install --dry-run --ignore-installed --quiet --use-feature=fast-deps --only-binary :all: \

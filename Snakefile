@@ -36,3 +36,22 @@ for target, files in PLAN.files.targets().items():
             target
         input:
             files,
+
+
+# Ends with how many verdicts are as they were, also where none had to be given again.
+for target, files in PLAN.files.regrade_targets().items():
+
+    rule:
+        name:
+            target
+        input:
+            files,
+        shell:
+            "python -m evaluation.regraded {input}"
+
+
+if workflow.is_main_process:
+    try:
+        call.begin(sys.argv, [rule.name for rule in workflow.rules], PLAN.files.regrade_targets())
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None

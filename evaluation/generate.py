@@ -22,10 +22,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.graders import Sample, Verdict, grade_all
-from evaluation.judging import add_judge_argument, judge_for, report_trouble
-from evaluation.reuse import EVALUATIONS, RECORD, SUMMARY, evaluation_identity, link_evaluation
+from evaluation.judging import add_judge_argument, judge_for, judge_settings, report_trouble
+from evaluation.reuse import EVALUATIONS, GRADERS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
-from evaluation.tasks import Item, Plan, benchmark_path, evenly, load_items
+from evaluation.tasks import Item, Plan, benchmark_path, data_override, evenly, load_items
 from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.rollout import (
@@ -35,6 +35,7 @@ from reference_impl.rollout import (
     RolloutEngine,
     load_engine,
 )
+from reference_impl.run.code import grader_code
 from reference_impl.run.provenance import made_by
 from reference_impl.run.reuse import Once
 from reference_impl.seeds import sample_seed
@@ -56,7 +57,8 @@ def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenize
     whose numbers depend on the batch in the last digit still gives the same file.
     """
     wanted = plan.requests()
-    rows = _resume(partial, {**plan.header(), "weights": engine.fingerprint()}, len(wanted))
+    header = {**plan.header(), "weights": engine.fingerprint(), GRADERS: plan.graders}
+    rows = _resume(partial, header, plan, wanted)
     prompts: dict[str, Prompt] = {}
     with partial.open("a", encoding="utf-8") as file:
         for start in range(len(rows), len(wanted), CHUNK):
@@ -69,16 +71,33 @@ def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenize
     return rows
 
 
-def _resume(partial: Path, header: Row, total: int) -> list[Row]:
-    """Rows of the complete chunks stored under the same header; the file is cut to them, or started over."""
+def _resume(partial: Path, header: Row, plan: Plan, wanted: Sequence[tuple[Item, int]]) -> list[Row]:
+    """Rows of the complete chunks stored under the same header; the file is cut to them, or started over.
+
+    What other graders than now's have judged is judged again.
+    """
     lines = partial.read_bytes().splitlines(keepends=True) if partial.is_file() else []
-    first = json_line(header).encode()
-    stored = lines[1:] if lines[:1] == [first] else []
-    stored = [line for line in stored if line.endswith(b"\n")]
-    if len(stored) != total:
+    before = _stored_header(lines[:1])
+    stored = [line for line in lines[1:] if line.endswith(b"\n")] if {**before, GRADERS: plan.graders} == header else []
+    if len(stored) != len(wanted):
         stored = stored[: len(stored) // CHUNK * CHUNK]
-    write_text(partial, (first + b"".join(stored)).decode())
-    return [json.loads(line) for line in stored]
+    rows: list[Row] = [json.loads(line) for line in stored]
+    if before.get(GRADERS) != plan.graders:
+        samples = [Sample(row["response"], row["truncated"]) for row in rows]
+        references = [item.reference for item, _ in wanted[: len(rows)]]
+        verdicts = grade_all(samples, references, plan.judge)
+        rows = [{**row, **_judged(plan.task, verdict)} for row, verdict in zip(rows, verdicts, strict=True)]
+    write_text(partial, "".join(map(json_line, [header, *rows])))
+    return rows
+
+
+def _stored_header(lines: Sequence[bytes]) -> Row:
+    """The first line of stored samples; empty where a crash has left none that can be read."""
+    try:
+        header = json.loads(lines[0]) if lines else {}
+    except ValueError:
+        header = {}
+    return header if isinstance(header, dict) else {}
 
 
 def _sample_chunk(
@@ -122,11 +141,14 @@ def _row(task: Task, item: Item, sample: int, completion: Completion, verdict: V
         "tokens": len(completion.token_ids),
         "truncated": completion.truncated,
         "gold": item.gold,
-        "correct": verdict.correct,
-        "reason": verdict.reason,
-        "extracted": verdict.extracted,
-        **({"score": verdict.score} if task.kind == "judge" else {}),
+        **_judged(task, verdict),
     }
+
+
+def _judged(task: Task, verdict: Verdict) -> Row:
+    """A row's columns that graders give."""
+    columns = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
+    return {**columns, **({"score": verdict.score} if task.kind == "judge" else {})}
 
 
 def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path]) -> list[Plan]:
@@ -167,7 +189,7 @@ def evaluate(
     for plan in plans:
         rows = sample_task(plan, engine, tokenizer, work / f"{plan.task.name}.partial")
         write_jsonl(work / f"{plan.task.name}.jsonl", rows)
-        summaries[plan.task.name] = {"version": plan.task.version, **summarise(rows)}
+        summaries[plan.task.name] = {"version": plan.task.version, GRADERS: plan.graders, **summarise(rows)}
         if plan.task.kind == "judge" and plan.judge is not None:
             summaries[plan.task.name]["judge"] = plan.judge.report()
             report_trouble(plan.judge, rows)
@@ -178,13 +200,6 @@ def evaluate(
         partial.unlink()
     shutil.rmtree(out, ignore_errors=True)
     work.replace(out)
-
-
-def _data_override(text: str) -> tuple[str, Path]:
-    task, separator, path = text.partition("=")
-    if not separator or not path:
-        raise argparse.ArgumentTypeError(f"expected TASK=PATH, got {text!r}")
-    return task, Path(path)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -198,7 +213,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
     parser.add_argument(
         "--data",
-        type=_data_override,
+        type=data_override,
         action="append",
         default=[],
         metavar="TASK=PATH",
@@ -220,8 +235,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
         scale = load_scale(arguments.scale)
-        judge = judge_for([plan.task for plan in plans], arguments.judge, scale.domains[arguments.domain].judge)
-        plans = [replace(plan, judge=judge) for plan in plans]
+        tasks = [plan.task for plan in plans]
+        settings = judge_settings(tasks, arguments.judge, scale.domains[arguments.domain].judge)
+        judge = judge_for(tasks, settings)
+        plans = [replace(plan, judge=judge, graders=grader_code(plan.task.kind, settings)) for plan in plans]
         identity = None
         if arguments.results is not None:
             identity = evaluation_identity(plans, scale, arguments.checkpoint, made_by("reference_impl", "evaluation"))
@@ -239,8 +256,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 scale.engine, arguments.checkpoint, scale.rollout_batch, options=scale.evaluation.engine_options
             )
             evaluate(plans, engine, tokenizer, arguments.out, identity)
-        except (EngineDeadError, ValueError) as error:
-            # What was sampled is stored: the next call resumes there. A prompt may exceed the engine's context.
+        except (EngineDeadError, ValueError, OSError) as error:
+            # What was sampled is stored: the next call resumes there. A prompt may exceed the engine's context, and
+            # samples the disk.
             sys.exit(f"error: {error}")
 
 

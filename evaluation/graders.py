@@ -20,6 +20,8 @@ BAD_FORMAT, TRUNCATED, TIMEOUT = "bad_format", "truncated", "timeout"
 REASONS = (CORRECT, WRONG, NO_ANSWER, BAD_FORMAT, TRUNCATED, TIMEOUT)
 JUDGE_REASONS = (JUDGED, JUDGE_FAILED)
 """What takes the place of `correct` and `wrong` where a judge gives a score."""
+VERDICT = ("correct", "reason", "score")
+"""Columns of a stored sample that graders decide, beside what was extracted."""
 JUDGE_SEED = 0
 """One for all: judges already tell questions and responses apart, and the same response gets the same score."""
 

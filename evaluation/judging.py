@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, Task
-from reference_impl.config.judges import KEY_VARIABLE, parse_judge
+from reference_impl.config import Task
+from reference_impl.config.judges import KEY_VARIABLE, JudgeSettings, parse_judge
 from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import JUDGE_FAILED, Judge
 
@@ -21,10 +21,10 @@ def add_judge_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def judge_for(
-    tasks: Sequence[Task], option: str | None, declared: LocalJudgeSettings | HttpJudgeSettings | None = None
-) -> Judge | None:
-    """The judge for the tasks of kind judge; None where there are none.
+def judge_settings(
+    tasks: Sequence[Task], option: str | None, declared: JudgeSettings | None = None
+) -> JudgeSettings | None:
+    """The settings of the judge for the tasks of kind judge; None where there are none.
 
     option: the text of --judge. declared: a scale's settings, which the option replaces. Raises ValueError for a
     missing judge, for mistakes in its settings, and for tasks that need a judge each.
@@ -38,10 +38,16 @@ def judge_for(
     settings = given or declared
     if settings is None:
         raise ValueError(f"{judged[0].name} needs a judge: --judge '{{kind: local}}' or '{{kind: http, url: …}}'")
-    aggregations = {task.aggregation for task in judged}
-    if len(aggregations) > 1:
+    if len({task.aggregation for task in judged}) > 1:
         raise ValueError(f"tasks of different aggregation need a run each: {', '.join(task.name for task in judged)}")
-    return build_judge(settings, aggregation=aggregations.pop())
+    return settings
+
+
+def judge_for(tasks: Sequence[Task], settings: JudgeSettings | None) -> Judge | None:
+    """The judge with these settings, which are those of `judge_settings` for the same tasks."""
+    if settings is None:
+        return None
+    return build_judge(settings, aggregation=next(task.aggregation for task in tasks if task.kind == "judge"))
 
 
 def report_trouble(judge: Judge, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -5,7 +5,8 @@
 Rows in: `item_id` (text or an integer; 1 and "1" are the same), `response`; optional `sample` (0), `gold` (instead of
 the task's own), `n_options` (mmlu_pro), `truncated` (false), `category`; null is absent, and a `response` that is null
 is empty. A question has one row a sample. Rows out: `item_id`, `sample`, `correct`, `reason`, `extracted`.
-The summary, with its 95 % interval, is one JSON object on standard output; fractions, not per cent.
+The summary, with its 95 % interval, is one JSON object on standard output; fractions, not per cent. Where rows hold a
+verdict already, `same` says how many verdicts have stayed (`correct`, and a judge's `score`).
 
 Tasks: `math` (every row has its gold), `mmlu_pro` (gold and n_options in the rows, or --data; an index or a
 letter is read), `bfcl` (--data is a folder in BFCL's layout; the category follows from the item id;
@@ -31,7 +32,7 @@ from evaluation.graders import (
     Verdict,
     grade_all,
 )
-from evaluation.judging import add_judge_argument, judge_for, report_trouble
+from evaluation.judging import add_judge_argument, judge_for, judge_settings, report_trouble
 from evaluation.summary import summarise
 from evaluation.tasks import Item, load_items, read_items, rubric_reference
 from reference_impl.config import Task, choose, load_task, task_names
@@ -180,6 +181,13 @@ def _reference(row: Mapping[str, Any], task: Task, items: Mapping[str, Item]) ->
     return CallsReference(item.reference.category, item.reference.functions, gold)
 
 
+def unchanged(rows: Sequence[Mapping[str, Any]], graded: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """{"same": how many verdicts are as they were stored}; empty where the rows have none."""
+    pairs = [(row, new) for row, new in zip(rows, graded, strict=True) if "correct" in row]
+    same = sum(row["correct"] == new["correct"] and row.get("score") == new.get("score") for row, new in pairs)
+    return {"same": same} if pairs else {}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Regrade a file."""
     parser = argparse.ArgumentParser(
@@ -195,11 +203,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         task = resolve_task(arguments.task)
-        judge = judge_for([task], arguments.judge)
-        graded = regrade(read_jsonl(arguments.file), task, arguments.data, judge)
+        judge = judge_for([task], judge_settings([task], arguments.judge))
+        rows = read_jsonl(arguments.file)
+        graded = regrade(rows, task, arguments.data, judge)
         if judge is not None and judge.stopped is not None:
             raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run resumes")
-        summary = {"task": arguments.task, **summarise(graded)}
+        summary = {"task": arguments.task, **summarise(graded), **unchanged(rows, graded)}
     except ValueError as error:
         sys.exit(f"error: {arguments.file}: {error}")
     columns = ("item_id", "sample", "correct", "reason", "extracted", "score")

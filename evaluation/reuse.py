@@ -17,6 +17,8 @@ from reference_impl.run.reuse import LINKED_FROM, Kind, Once, link_files
 
 RECORD = "identity.json"
 SUMMARY = "summary.json"
+GRADERS = "graders"
+"""Key of a task's summary: the hash of the code that gave the verdicts."""
 
 
 def _no_judge_failed(folder: Path) -> bool:

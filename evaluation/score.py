@@ -1,17 +1,29 @@
-"""Samples of one evaluation → scores.parquet: one row a sample, without the texts.
+"""Samples of one evaluation → scores.parquet: one row a sample, with now's verdict and without the texts.
 
-python -m evaluation.score --samples DIR --domain math --method chord_phi --seed 0 --out seed0.parquet
+    python -m evaluation.score --samples DIR --scale mini --domain math --method chord_phi --seed 0 \\
+        --benchmarks results/mini/benchmarks --out seed0.parquet
+
+Verdicts are taken from the samples where the code that gave them is still the same; else the samples are graded again.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from reference_impl.files import iterate_jsonl, whole_file
+from evaluation.graders import VERDICT
+from evaluation.judging import judge_for, judge_settings
+from evaluation.regrade import regrade
+from evaluation.reuse import GRADERS, SUMMARY
+from evaluation.tasks import benchmark_path, data_override
+from reference_impl.config import Task, choose, load_scale, load_task
+from reference_impl.config.judges import JudgeSettings
+from reference_impl.files import iterate_jsonl, read_jsonl, storable, whole_file
+from reference_impl.run.code import grader_code
 
 COLUMNS = {
     "domain": "string",
@@ -29,10 +41,38 @@ COLUMNS = {
 }
 
 
-def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFrame:
+Row = dict[str, Any]
+
+
+def outdated(samples: Path, tasks: Sequence[Task], settings: JudgeSettings | None) -> list[Task]:
+    """The tasks whose stored verdicts are of other code than now's."""
+    path = samples / SUMMARY
+    summary: dict[str, Row] = json.loads(path.read_bytes()) if path.is_file() else {}
+    stored = [task for task in tasks if (samples / f"{task.name}.jsonl").is_file()]
+    return [t for t in stored if summary.get(t.name, {}).get(GRADERS) != grader_code(t.kind, settings)]
+
+
+def grade_again(samples: Path, task: Task, data: Path, settings: JudgeSettings | None) -> list[Row]:
+    """Now's verdict on every stored sample of a task, in their order. Raises ValueError where the judge stops."""
+    rows = read_jsonl(samples / f"{task.name}.jsonl")
+    judge = judge_for([task], settings if task.kind == "judge" else None)
+    graded = regrade(rows, task, data, judge)
+    if judge is not None and judge.stopped is not None:
+        raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run resumes")
+    verdicts = [{key: row[key] for key in VERDICT if key in row} for row in graded]
+    changed = sum(any(row.get(key) != value for key, value in v.items()) for row, v in zip(rows, verdicts, strict=True))
+    same = f"{len(rows) - changed} of {len(rows)} verdicts the same"
+    print(f"{task.name}: graded again by the code of now: {same}", file=sys.stderr)
+    return verdicts
+
+
+def score_table(
+    samples: Path, domain: str, method: str, seed: int, again: Mapping[str, Sequence[Row]] | None = None
+) -> pd.DataFrame:
     """Every sample under a folder of `<task>.jsonl`, in the order of tasks and rows.
 
-    Raises ValueError where the folder has no samples or a row lacks a column.
+    again: task → the verdicts that take the place of the stored ones. Raises ValueError where the folder has no samples
+    or a row lacks a column.
     """
     files = sorted(samples.glob("*.jsonl"))
     if not files:
@@ -40,7 +80,9 @@ def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFr
     # Column by column, a row's texts dropped at once: a million samples fit a laptop's memory.
     columns: dict[str, list[Any]] = {column: [] for column in COLUMNS}
     for path in files:
-        for row in iterate_jsonl(path):
+        verdicts = iter((again or {}).get(path.stem, ()))
+        for stored in iterate_jsonl(path):
+            row = {**stored, **next(verdicts, {})}
             # Only judges give scores between 0 and 1, or none where they failed.
             score = row.get("score", float(row["correct"])) if "correct" in row else None
             record = {"domain": domain, "method": method, "seed": seed, **row, "score": score}
@@ -48,26 +90,41 @@ def score_table(samples: Path, domain: str, method: str, seed: int) -> pd.DataFr
             if missing:
                 raise ValueError(f"{path}: a row lacks {', '.join(missing)}")
             for column, values in columns.items():
-                values.append(_storable(record[column]))
+                values.append(storable(record[column]))
     return pd.DataFrame({column: pd.Series(values, dtype=COLUMNS[column]) for column, values in columns.items()})
-
-
-def _storable(value: Any) -> Any:
-    """Text with escapes in the place of unpaired surrogates, which parquet cannot hold; anything else as it is."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the table of one evaluation."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.score", description=__doc__.split("\n\n")[0])
     parser.add_argument("--samples", type=Path, required=True, help="folder that evaluation.generate wrote")
+    parser.add_argument("--scale", required=True, help="scale that lists the tasks, and a judge where they need one")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
+    parser.add_argument(
+        "--data",
+        type=data_override,
+        action="append",
+        default=[],
+        metavar="TASK=PATH",
+        help="another file for a task",
+    )
     parser.add_argument("--domain", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="parquet file to write")
     arguments = parser.parse_args(argv)
     try:
-        table = score_table(arguments.samples, arguments.domain, arguments.method, arguments.seed)
+        scale = load_scale(arguments.scale)
+        sizes = scale.domains[choose("domain", arguments.domain, scale.domains, f"scale {arguments.scale}")]
+        tasks, given = [load_task(name) for name in sizes.tasks], dict(arguments.data)
+        settings = judge_settings(tasks, None, sizes.judge)
+        again = {
+            task.name: grade_again(
+                arguments.samples, task, given.get(task.name) or benchmark_path(task, arguments.benchmarks), settings
+            )
+            for task in outdated(arguments.samples, tasks, settings)
+        }
+        table = score_table(arguments.samples, arguments.domain, arguments.method, arguments.seed, again)
     except ValueError as error:
         sys.exit(f"error: {error}")
     with whole_file(arguments.out) as temporary:

@@ -4,6 +4,7 @@ A file whose number of rows, categories or gold answers differ from what the tas
 a score on another set of questions is another score.
 """
 
+import argparse
 import hashlib
 import json
 from collections import Counter
@@ -40,6 +41,8 @@ class Plan:
     samples: int
     max_tokens: int
     judge: Judge | None = None
+    graders: str = ""
+    """Hash of the code that gives the verdicts (`reference_impl.run.code`)."""
 
     def requests(self) -> list[tuple[Item, int]]:
         """Every (question, sample number), in the order of the file."""
@@ -62,6 +65,14 @@ class Plan:
 def benchmark_path(task: Task, folder: Path) -> Path:
     """Where a benchmarks folder keeps a task: `<task>.jsonl`, or a folder `<task>` in BFCL's layout."""
     return folder / task.name if task.kind == "bfcl" else folder / f"{task.name}.jsonl"
+
+
+def data_override(text: str) -> tuple[str, Path]:
+    """TASK=PATH of a command line: (task, another file for it). Raises ArgumentTypeError for anything else."""
+    task, separator, path = text.partition("=")
+    if not separator or not path:
+        raise argparse.ArgumentTypeError(f"expected TASK=PATH, got {text!r}")
+    return task, Path(path)
 
 
 def load_items(task: Task, path: Path) -> list[Item]:

@@ -58,6 +58,11 @@ def json_line(row: Mapping[str, Any]) -> str:
     return json_text(row) + "\n"
 
 
+def storable(value: Any) -> Any:
+    """Text with escapes in the place of unpaired surrogates, which parquet cannot hold; anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it takes the place of `path` once the block has ended, or goes if with an error."""

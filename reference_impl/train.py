@@ -6,8 +6,8 @@
 
 ``--policy`` is the checkpoint the run starts from: the policy itself, or the ``best`` folder of the method that the
 declaration names as ``init``. The folder given as ``--out`` holds at the end run.json, metrics.jsonl,
-validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, resumes from its
-last validation.
+validation.jsonl, timings.jsonl, tb/ and the kept checkpoints. An interrupted run, called again, resumes from its last
+state: SIGTERM and the end of a SLURM job's time save one (status 75), validation and `save_minutes` others.
 
 Where the scale's strategy is for several processes, torchrun or the deepspeed launcher starts them:
 
@@ -25,49 +25,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from reference_impl.config import CONFIG_DIR, RunConfig, expert_file, load_declarations, load_scale, resolve_run
-from reference_impl.files import file_hash, read_jsonl, write_json
+from reference_impl.files import file_hash, write_json
 from reference_impl.rewards import RewardUnavailableError
 from reference_impl.rollout import EngineDeadError, load_engine
 from reference_impl.run.boards import check_boards
+from reference_impl.run.code import run_code
 from reference_impl.run.first_validation import FIRST_VALIDATIONS, FirstValidation, made_of
 from reference_impl.run.identity import checkpoint_hash, weights_hash
 from reference_impl.run.provenance import environment, made_by
 from reference_impl.run.reuse import LINKED_FROM, RUN_FILES, RUNS, Once, link_files, run_identity
+from reference_impl.run.rows import check_files
+from reference_impl.run.saving import INTERRUPTED, InterruptedRunError
 from reference_impl.step.objective import build_objective
 from reference_impl.strategy import join_processes, load_strategy
 from reference_impl.strategy.distributed import rank, require_same
 from reference_impl.trainer import Data, Trainer
 
-ROW_KEYS = {
-    "prompts": ("id", "prompt", "question", "gold"),
-    "validation": ("id", "prompt", "question", "gold"),
-    "expert": ("id", "prompt", "question", "response"),
-}
-
-
-def load_rows(path: Path, split: str, expected: int) -> list[dict[str, Any]]:
-    """The rows of one split. Raises ValueError naming file and row for a missing key or a wrong number of rows."""
-    if not path.is_file():
-        raise ValueError(f"no data file {path}: the workflow's `data` rule makes it")
-    rows = read_jsonl(path)
-    for number, row in enumerate(rows, 1):
-        missing = [key for key in ROW_KEYS[split] if key not in row]
-        if missing:
-            raise ValueError(f"{path}, row {number}: missing {', '.join(missing)} (has: {', '.join(row)})")
-    if len(rows) != expected:
-        raise ValueError(f"{path}: {len(rows)} rows, but this scale expects {expected}")
-    return rows
-
 
 def load_data(folder: Path, config: RunConfig) -> Data:
-    """The three splits of a domain, checked."""
-    return Data(
-        prompts=load_rows(folder / "prompts.jsonl", "prompts", config.prompt_rows),
-        expert=load_rows(folder / expert_file(config.expert), "expert", config.expert_rows),
-        validation=load_rows(folder / "validation.jsonl", "validation", config.validation_rows),
-    )
+    """The three splits of a domain. Raises ValueError with all that is wrong in their files (`run.rows`)."""
+    sizes = {
+        folder / "prompts.jsonl": config.prompt_rows,
+        folder / "validation.jsonl": config.validation_rows,
+        folder / expert_file(config.expert): config.expert_rows,
+    }
+    prompts, validation, expert = check_files(sizes, config.reward).values()
+    return Data(prompts=prompts, expert=expert, validation=validation)
 
 
 def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]:
@@ -80,6 +66,20 @@ def input_hashes(policy: Path, data_folder: Path, expert: str) -> dict[str, Any]
             "expert": file_hash(data_folder / expert_file(expert)),
         },
     }
+
+
+FAULTS = (
+    EngineDeadError,
+    RewardUnavailableError,
+    FloatingPointError,
+    OSError,
+    SafetensorError,
+    torch.OutOfMemoryError,
+    MemoryError,
+)
+"""What ends a run early: an engine dies twice, a judge fails, a run diverges, a disk is full, memory is short. The next
+call goes on from the last state.
+"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def check_inputs(config: RunConfig, policy: Path, data_folder: Path) -> Inputs:
 
 def prepare(config: RunConfig, inputs: Inputs, policy: Path, out: Path, results: Path | None) -> Trainer:
     """The run's trainer. ``results``: the scale's results folder, where runs share the validation at step 0."""
-    identity = hashlib.sha256(json.dumps([config.hash(), inputs.hashes]).encode()).hexdigest()
+    identity = hashlib.sha256(json.dumps([config.hash(), run_code(config), inputs.hashes]).encode()).hexdigest()
     first_validation = None
     if results is not None:
         rows = inputs.hashes["data_hash"]["validation"]
@@ -127,22 +127,36 @@ def prepare(config: RunConfig, inputs: Inputs, policy: Path, out: Path, results:
     return Trainer(config, inputs.data, strategy, engine, tokenizer, out, identity, first_validation)
 
 
-def train_run(config: RunConfig, inputs: Inputs, arguments: argparse.Namespace) -> dict[str, Any]:
+def advice(error: BaseException) -> str:
+    """What to do about a fault, where it does not say so itself."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "; out of memory: smaller micro_batch_tokens or rollout_batch in the scale (make estimate)"
+    if isinstance(error, OSError | SafetensorError):
+        return "; what was reached is kept: the same call goes on from the last state"
+    return ""
+
+
+def train_run(
+    config: RunConfig, inputs: Inputs, arguments: argparse.Namespace, save_minutes: float | None
+) -> dict[str, Any]:
     """Train to the end; returns what is recorded of it. A mistake in what was given, and what ends a run early, end the
-    process with one line on standard error.
+    process with one line on standard error; status 75 says that the same call goes on where it stopped.
     """
     try:
         trainer = prepare(config, inputs, arguments.policy, arguments.out, arguments.results)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     try:
-        progress = trainer.train()
-    except (EngineDeadError, RewardUnavailableError, FloatingPointError) as error:
-        # An engine dies twice, a judge fails, a run diverges: what was reached is kept, and the next call resumes.
-        sys.exit(f"error: {error}")
+        progress = trainer.train(save_minutes)
+    except InterruptedRunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except FAULTS as error:
+        sys.exit(f"error: {error}{advice(error)}")
     return {
         "best": progress.best,
         "expert_rows_cut": trainer.expert_rows_cut,
+        "warnings": [] if trainer.log is None else trainer.log.watch.said,
         "wall_seconds": round(progress.seconds, 1),
         **environment(),
     }
@@ -156,7 +170,7 @@ def link_run(once: Once, out: Path) -> dict[str, Any]:
     print(f"the same run as {once.linked_from}: its files are linked", file=sys.stderr)
     record = once.record()
     link_files(once.source, out, RUN_FILES)
-    taken = ("best", "expert_rows_cut", "packages", "hardware", "code_revision")
+    taken = ("best", "expert_rows_cut", "warnings", "packages", "hardware", "code_revision")
     return {**{key: record[key] for key in taken}, "wall_seconds": 0.0, LINKED_FROM: once.linked_from}
 
 
@@ -170,12 +184,14 @@ def finish(config: RunConfig, hashes: dict[str, Any], identity: str, found: dict
         "seed": config.seed,
         "config": config.to_dict(),
         "config_hash": config.hash(),
+        "code": run_code(config),
         "identity": identity,
         **hashes,
         **found,
     }
     write_json(out / "run.json", record)
-    shutil.rmtree(out / "state", ignore_errors=True)
+    for state in out.glob("state*"):
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -207,13 +223,8 @@ def main(argv: list[str] | None = None) -> None:
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // processes) if torch.cuda.is_available() else 1)
     try:
-        config = resolve_run(
-            load_declarations(arguments.declarations),
-            load_scale(arguments.scale, arguments.declarations),
-            arguments.run,
-            arguments.domain,
-            arguments.seed,
-        )
+        declared, scale = load_declarations(arguments.declarations), load_scale(arguments.scale, arguments.declarations)
+        config = resolve_run(declared, scale, arguments.run, arguments.domain, arguments.seed)
         if arguments.config_hash not in (None, config.hash()):
             raise ValueError(
                 f"{arguments.run} resolves to configuration {config.hash()[:12]}, not {arguments.config_hash[:12]}: "
@@ -224,7 +235,10 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     identity = inputs.identity(config)
     with Once(arguments.results, RUNS, identity, arguments.out) as once:
-        found = link_run(once, arguments.out) if once.found else train_run(config, inputs, arguments)
+        if once.found:
+            found = link_run(once, arguments.out)
+        else:
+            found = train_run(config, inputs, arguments, scale.save_minutes)
         if rank() == 0:
             finish(config, inputs.hashes, identity, found, arguments.out)
 

@@ -28,10 +28,18 @@ from reference_impl.run.boards import asked_boards
 from reference_impl.run.checkpoint import Progress, load_state, save_state
 from reference_impl.run.first_validation import FirstValidation
 from reference_impl.run.metrics import Record, StepLog
+from reference_impl.run.saving import END, GO_ON, InterruptedRunError, SaveClock
 from reference_impl.run.step_metrics import rollout_metrics, update_metrics
 from reference_impl.run.validation import Validator
+from reference_impl.run.watch import Watch
 from reference_impl.seeds import sample_seed
-from reference_impl.step.batching import TrainingSequence, epoch_indices, expert_sequence, prompt_ids
+from reference_impl.step.batching import (
+    TrainingSequence,
+    changed_by_the_tokenizer,
+    epoch_indices,
+    expert_sequence,
+    prompt_ids,
+)
 from reference_impl.step.groups import Demonstrations, group_sequences
 from reference_impl.step.loss import LossTerms, StepTokens, step_losses
 from reference_impl.step.objective import Objective, build_objective
@@ -105,22 +113,45 @@ class Trainer:
         if rank() == 0:
             name = f"{config.domain}/{config.method}"
             boards = asked_boards(folder, name, identity, config.to_dict())
-            self.log = StepLog(folder, name, config.steps, self.progress.step, boards)
+            watch = Watch(config.steps, config.phi["name"], changed_by_the_tokenizer(tokenizer, data.expert))
+            self.log = StepLog(folder, name, watch, self.progress.step, boards)
 
-    def train(self) -> Progress:
-        """Run to the end; returns the final progress with the best validation record."""
-        if self.progress.step == 0:
-            self.log_validation(self.validator.first())
-        while self.progress.step < self.config.steps:
-            self.train_step()
-            step = self.progress.step
-            if step % self.config.validate_every == 0 or step == self.config.steps:
-                self.log_validation(self.validator.validate(self.progress))
-                self.progress.seconds = time.monotonic() - self.started
-                save_state(self.folder / "state", self.progress, self.strategy, self.identity)
+    def train(self, save_minutes: float | None = None) -> Progress:
+        """Run to the end; returns the final progress with the best validation record.
+
+        ``save_minutes``: how long an interruption may set the run back, where validations are further apart. Raises
+        InterruptedRunError, the state saved, where the process is asked to end before.
+        """
+        with SaveClock(save_minutes) as clock:
+            if self.progress.step == 0:
+                self.log_validation(self.validator.first())
+            while self.progress.step < self.config.steps:
+                self.train_step()
+                validated = self.validate_where_due()
+                self.save_where_due(clock, validated)
         if self.log is not None:
             self.log.close()
         return self.progress
+
+    def validate_where_due(self) -> bool:
+        """Validate every `validate_every` steps and after the last; whether this was one of them."""
+        step = self.progress.step
+        due = step % self.config.validate_every == 0 or step == self.config.steps
+        if due:
+            self.log_validation(self.validator.validate(self.progress))
+        return due
+
+    def save_where_due(self, clock: SaveClock, validated: bool) -> None:
+        """Save the state after a validation, and where the clock or a signal asks for it."""
+        if not validated and self.progress.step % self.config.sync_every:
+            return  # the sampler's weights are those of an earlier step, and no state has them
+        decision = clock.decision()
+        if validated or decision != GO_ON:
+            self.progress.seconds = time.monotonic() - self.started
+            save_state(self.folder / "state", self.progress, self.strategy, self.identity)
+            clock.restart()
+        if decision == END and self.progress.step < self.config.steps:
+            raise InterruptedRunError(f"asked to end after step {self.progress.step}: the state is saved")
 
     def train_step(self) -> None:
         """One update on Eq. 3."""

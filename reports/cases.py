@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.graders import VERDICT
 from evaluation.statistics import Estimate, estimate_mean, estimate_score
 from reference_impl.config.experiments import PageEntry
-from reference_impl.files import read_jsonl, write_text
+from reference_impl.files import read_jsonl, storable, write_text
 from reports.inputs import Results, add_common, experiment, open_results, run_command
 from reports.markers import Markers, load_markers
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
@@ -96,16 +97,28 @@ def columns(markers: Markers) -> tuple[Column, ...]:
 
 
 def stored_samples(results: Results, domain: str, method: str, task: str) -> list[dict[str, Any]]:
-    """A method's samples of a task, all seeds, as the evaluation stored them."""
-    rows = []
+    """A method's samples of a task, all seeds: the texts as they were stored, the verdicts as the tables have them."""
+    stored = []
     for seed in results.seeds or results.scale.seeds:
         folder = results.root / "evaluations" / domain / method / f"seed{seed}"
         if not folder.is_dir():
             raise results.missing(folder)
-        rows += [{**row, "seed": seed} for row in read_jsonl(results.require(folder / f"{task}.jsonl"))]
-    if not rows:
+        stored += [{**row, "seed": seed} for row in read_jsonl(results.require(folder / f"{task}.jsonl"))]
+    if not stored:
         raise ValueError(f"{results.root / 'evaluations' / domain / method}: no samples of {task}")
+    verdicts = _verdicts(results, domain, method, task)
+    rows = []
+    for row in stored:
+        verdict = verdicts[row["seed"], f"{task}/{storable(row['item_id'])}", row["sample"]]
+        rows.append({**row, **{key: value for key, value in verdict.items() if key in row}})
     return rows
+
+
+def _verdicts(results: Results, domain: str, method: str, task: str) -> dict[Any, dict[Any, Any]]:
+    """(seed, question, sample) → what graders gave."""
+    frame = results.scores(domain, method)
+    columns = frame[frame["task"] == task].set_index(["seed", "item_id", "sample"])[list(VERDICT)]
+    return columns.astype(object).where(columns.notna(), None).to_dict("index")
 
 
 def method_row(results: Results, method: str, samples: Sequence[Mapping[str, Any]], markers: Markers) -> Row:

@@ -78,7 +78,13 @@ class QuestionIndex:
 
 
 def benchmark_questions(folder: Path, tasks: Iterable[str]) -> dict[str, list[str]]:
-    """Task → its questions, from a benchmarks folder (`<task>.jsonl`, or a folder `<task>` in BFCL's layout).
+    """Task → its questions; errors as of `benchmark_rows`."""
+    return {task: [text for text, _ in rows] for task, rows in benchmark_rows(folder, tasks).items()}
+
+
+def benchmark_rows(folder: Path, tasks: Iterable[str]) -> dict[str, list[tuple[str, list[str]]]]:
+    """Task → its questions with the names of the functions that they offer, from a benchmarks folder (`<task>.jsonl`,
+    or a folder `<task>` in BFCL's layout).
 
     Raises ValueError for a task that is not there, saying how to bring it, and for a row without a question.
     """
@@ -91,16 +97,22 @@ def benchmark_questions(folder: Path, tasks: Iterable[str]) -> dict[str, list[st
                 f"{folder} has no {task}, which training questions must not be part of: "
                 f"python -m evaluation.fetch --task {task} --out {folder}"
             )
-        found[task] = [question for file in files for question in _questions(file)]
+        found[task] = [row for file in files for row in _rows(file)]
     return found
 
 
-def _questions(file: Path) -> Iterator[str]:
+def question_text(question: Any) -> str:
+    """A question as one text: BFCL's turns of messages are those of the user. Empty where it is neither."""
+    if isinstance(question, list):
+        messages = [part for turn in question for part in (turn if isinstance(turn, list) else [turn])]
+        users = [message["content"] for message in messages if isinstance(message, dict) and message["role"] == "user"]
+        return " ".join(map(str, users))
+    return question if isinstance(question, str) else ""
+
+
+def _rows(file: Path) -> Iterator[tuple[str, list[str]]]:
     for number, row in enumerate(read_jsonl(file), 1):
-        question: Any = row["problem"] if "problem" in row else row.get("question")
-        if isinstance(question, list):  # BFCL: turns of messages
-            turns = [message for turn in question for message in turn if message["role"] == "user"]
-            question = " ".join(str(message["content"]) for message in turns)
-        if not isinstance(question, str) or not question.strip():
+        text = question_text(row["problem"] if "problem" in row else row.get("question"))
+        if not text.strip():
             raise ValueError(f"{file}, row {number}: no question in {json.dumps(row)[:200]}")
-        yield question
+        yield text, [str(function.get("name")) for function in row.get("function", ())]

@@ -23,7 +23,8 @@ from tokenizers import Tokenizer
 from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
 from pipelines.sandbox.policies import SHIPPED, WORLDS, load_world
 from reference_impl.config import choose, expert_file, load_declarations, load_scale
-from reference_impl.files import file_hash, read_jsonl, replace_folder, write_json, write_jsonl
+from reference_impl.files import file_hash, replace_folder, write_json, write_jsonl
+from reference_impl.run.rows import check_files
 
 DATA_SEED = 0
 """One data set for all seeds: a run's seed changes sampling and data order, never the data."""
@@ -108,13 +109,13 @@ def write_domain(domain: str, scale_name: str, out: Path) -> None:
 def describe(domain: str, policy: str, folder: Path, sizes: Mapping[str, int]) -> Row:
     """The manifest: rows, hashes, and the demonstrations' mean lengths in tokens of the domain's main policy.
 
-    Raises ValueError where splits overlap, or a file has not the rows that the scale asks for.
+    Raises ValueError where splits overlap, and with all that is wrong with their rows (`reference_impl.run.rows`).
     """
     world = load_world(domain)
-    splits = {name: read_jsonl(folder / name) for name in sizes}
-    for name, rows in splits.items():
-        if len(rows) != sizes[name]:
-            raise ValueError(f"{folder / name}: {len(rows)} rows, but the scale has {sizes[name]}")
+    reward = load_declarations().domains[domain].reward
+    splits = {
+        path.name: rows for path, rows in check_files({folder / name: sizes[name] for name in sizes}, reward).items()
+    }
     check_splits(splits, benchmark_questions(world.benchmarks()))
     tokenizer = Tokenizer.from_file(str(SHIPPED / policy / "tokenizer.json"))
     return {

@@ -23,6 +23,7 @@ from pipelines.data.sources import Source, describe_file, find_files, read_json,
 from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
 from reference_impl.config import choose, domain_size, expert_file, load_declarations, load_scale
 from reference_impl.files import file_hash, json_line, whole_file, write_json, write_jsonl
+from reference_impl.run.rows import report, row_faults
 
 CANDIDATES, QUARANTINE, SOURCES, MANIFEST = "candidates.jsonl", "quarantine.jsonl", "sources.json", "manifest.json"
 DATA_SEED = 0
@@ -201,7 +202,11 @@ def _pick(out: Path, order: Sequence[str], *left_out: str) -> list[Row]:
 
 
 def write_manifest(stage: Stage, out: Path, sizes: Mapping[str, int]) -> None:
-    """Rows, hashes, mean lengths and the account of the sources, once the splits are found to be disjoint."""
+    """Rows, hashes, mean lengths and the account of the sources, once rows are found to be sound, splits disjoint."""
+    reward = load_declarations().domains[stage.domain].reward
+    faults = [fault for name in sizes for fault in row_faults(out / name, _stored(out / name), reward)]
+    if faults:
+        raise ValueError(report(faults))
     splits = {name: list(_stored(out / name, "response", "functions", "gold")) for name in sizes}
     for name, rows in splits.items():
         if len(rows) != sizes[name]:

@@ -33,6 +33,7 @@ IMPORTED = (
     "evaluation.generate",
     "evaluation.regrade",
     "evaluation.score",
+    "pipelines.data.check",
     "pipelines.policy.shipped",
     "reports.cases",
     "reports.figures",

@@ -64,8 +64,16 @@ class Files:
 
     def run_data(self, domain: str, run: str) -> list[str]:
         """The files that a training run reads: prompts, validation and the method's own demonstrations."""
-        names = (PROMPTS, VALIDATION, expert_file(self.choice.declarations.owner(run)[0].expert))
-        return [f"{self.results}/data/{domain}/{name}" for name in names]
+        return self.data_of(domain, self.choice.declarations.owner(run)[0].expert)
+
+    def data_of(self, domain: str, expert: str) -> list[str]:
+        """The files that runs with one set of demonstrations read."""
+        return [f"{self.results}/data/{domain}/{name}" for name in (PROMPTS, VALIDATION, expert_file(expert))]
+
+    def checked(self, domain: str, run: str) -> str:
+        """What says that the rows of those files are sound."""
+        expert = self.choice.declarations.owner(run)[0].expert
+        return f"{self.results}/data/{domain}/checked-{expert}.json"
 
     def checkpoint(self, domain: str, method: str, seed: int | str) -> str:
         """Folder of a method's checkpoint: its best, or the policy where nothing is trained."""
@@ -141,12 +149,13 @@ class Files:
         return [f"{self.results}/evaluations/{name}" for name in self._evaluated(method, domains)]
 
     def regraded(self, method: str) -> list[str]:
-        """Summaries of a method's samples graded again: every domain, seed and task."""
+        """Summaries of a method's samples graded again: every domain, seed and task that there are samples of."""
         return [
             f"{self.results}/regraded/{name}/{task}.json"
             for domain in self.choice.domains(method)
             for name in self._evaluated(method, (domain,))
             for task in self.choice.scale.domains[domain].tasks
+            if Path(self.results, "evaluations", name, f"{task}.jsonl").is_file()
         ]
 
     def _evaluated(self, method: str, only: tuple[str, ...] | None) -> list[str]:
@@ -190,10 +199,9 @@ class Files:
         return [path for name in shown if entries[name].kind != "page" for path in self.report(name)]
 
     def targets(self) -> dict[str, list[str]]:
-        """Every name that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""
+        """Names that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""
         methods = self.choice.declarations.methods
         made = {name: self.records(name) + self.scores(name) + self.pruned([name]) for name in methods}
-        regraded = {f"regrade_{name}": files for name in methods if (files := self.regraded(name))}
         reports = {name: self.report(name) + self.report_pruned(name) for name in self.choice.experiments()}
         everything = list(dict.fromkeys(path for files in reports.values() for path in files))
         pages = [f"{self.results}/report/{page}.html" for page in PAGES]
@@ -201,9 +209,13 @@ class Files:
             **made,
             **reports,
             "everything": everything + pages,
-            "regrade": [path for files in regraded.values() for path in files],
-            **regraded,
         }
+
+    def regrade_targets(self) -> dict[str, list[str]]:
+        """`regrade` and `regrade_<method>`, with their files; none where nothing has been sampled."""
+        methods = self.choice.declarations.methods
+        regraded = {f"regrade_{name}": self.regraded(name) for name in methods if self._evaluated(name, None)}
+        return {"regrade": [path for files in regraded.values() for path in files], **regraded}
 
 
 def _is_generated(task: str) -> bool:

@@ -14,6 +14,7 @@ from pipelines.plan.digest import digest
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
 from reference_impl.config import domain_size, load_task, resolve_run
+from reference_impl.run.code import grader_code, run_code
 
 HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
 """Options of a data stage that change how rows are asked for, not which they are.
@@ -32,6 +33,17 @@ class Hashes:
     def run(self, domain: str, run: str, seed: int | str) -> str:
         """Of one training run's resolved configuration."""
         return resolve_run(self.choice.declarations, self.choice.scale, run, domain, int(seed)).hash()
+
+    def run_code(self, domain: str, run: str, seed: int | str) -> list[str]:
+        """Of the code that decides a run's numbers, part by part, so that a plan can say which one changed."""
+        config = resolve_run(self.choice.declarations, self.choice.scale, run, domain, int(seed))
+        return [f"{part} {value[:12]}" for part, value in run_code(config).items()]
+
+    def graders(self, domain: str) -> list[str]:
+        """Of the code that gives the verdicts of a domain's tasks, kind by kind."""
+        sizes = self.choice.scale.domains[domain]
+        kinds = sorted({load_task(name).kind for name in sizes.tasks})
+        return [f"{kind} {grader_code(kind, sizes.judge)[:12]}" for kind in kinds]
 
     def selection(self, selection: str) -> str:
         """Of what a selection chooses from."""

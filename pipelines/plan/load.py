@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipelines.plan.changed import changed_code
 from pipelines.plan.checks import check_experiments, check_scale, schedule_warnings
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
@@ -42,6 +43,10 @@ class Plan:
     def warnings(self) -> list[str]:
         """What is allowed and probably not meant."""
         return schedule_warnings(self.choice.declarations, self.choice.scale)
+
+    def notes(self) -> list[str]:
+        """What an edit of the code makes again, of what there is."""
+        return changed_code(self.choice, Path(self.files.results))
 
 
 def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:

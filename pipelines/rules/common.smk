@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from pipelines.ops import warm
+from pipelines.ops import call, warm
 from pipelines.plan import PAGES, load_plan
 
 try:
@@ -16,6 +16,8 @@ except ValueError as error:
 if workflow.is_main_process:  # and not in every job that Snakemake starts as a process of its own
     for warning in PLAN.warnings():
         print(f"warning: {warning}", file=sys.stderr)
+    for note in PLAN.notes():
+        print(f"note: {note}", file=sys.stderr)
     os.environ[warm.WORKFLOW] = warm.process_name(os.getpid())
 
 RESULTS = PLAN.files.results

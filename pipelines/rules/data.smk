@@ -93,6 +93,36 @@ rule manifest:
         " --file manifest.json --out {params.out} {params.options:q} > {log} 2>&1"
 
 
+rule check_rows:
+    input:
+        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        data=lambda wildcards: PLAN.files.data_of(wildcards.domain, wildcards.expert),
+    output:
+        f"{RESULTS}/data/{{domain}}/checked-{{expert}}.json",
+    log:
+        f"{LOGS}/data/{{domain}}/checked-{{expert}}.log",
+    wildcard_constraints:
+        expert="[a-z0-9_]+",
+    priority: 30
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        benchmarks=PLAN.files.benchmarks,
+        data=subpath(output[0], parent=True),
+    message:
+        "Data: check the rows of {wildcards.domain} that runs with the {wildcards.expert} expert read"
+    shell:
+        "{params.start} pipelines.data.check --domain {wildcards.domain} --scale {params.scale} --expert {wildcards.expert}"
+        " --data {params.data} --benchmarks {params.benchmarks} --out {output} > {log} 2>&1"
+
+
 rule benchmarks:
     output:
         directory(PLAN.files.benchmarks),

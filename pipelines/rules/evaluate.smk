@@ -1,4 +1,6 @@
 # Samples of every task, stored with their verdicts; the scores read from them; the same samples graded again.
+#
+# The graders' code is a parameter of the scores, not of the samples: who edits a grader grades again what is stored.
 
 
 rule generate:
@@ -35,7 +37,8 @@ rule generate:
 
 rule score:
     input:
-        EVALUATION,
+        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        samples=EVALUATION,
     output:
         f"{RESULTS}/scores/{{domain}}/{{method}}/seed{{seed}}.parquet",
     log:
@@ -51,11 +54,16 @@ rule score:
         runtime=30,
     params:
         start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        benchmarks=PLAN.files.benchmarks,
+        data=lambda wildcards: PLAN.options.questions(wildcards.domain),
+        graders=lambda wildcards: PLAN.hashes.graders(wildcards.domain),
     message:
         "Score: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}"
     shell:
-        "{params.start} evaluation.score --samples {input} --domain {wildcards.domain} --method {wildcards.method}"
-        " --seed {wildcards.seed} --out {output} > {log} 2>&1"
+        "{params.start} evaluation.score --samples {input.samples} --scale {params.scale} --domain {wildcards.domain}"
+        " --method {wildcards.method} --seed {wildcards.seed} --benchmarks {params.benchmarks} {params.data:q}"
+        " --out {output} > {log} 2>&1"
 
 
 # Stored samples are read as they are: whatever else has changed, grading again neither trains nor samples.

@@ -1,5 +1,6 @@
 # One job per run. A run depends on its starting checkpoint, its domain's prompts, its own set of demonstrations and its
-# own configuration, which it gets as a hash: another method's entry cannot touch it.
+# own configuration, which it gets as a hash: another method's entry cannot touch it. Of the code, it depends on what
+# decides its numbers: who edits a phi trains the methods that have it again, and no other.
 #
 # run.json is written last and is the only output. Snakemake removes the outputs of a job that fails or is killed;
 # best/, metrics.jsonl, validation.jsonl and state/ lie beside it, undeclared, so that a run resumes from its state.
@@ -8,6 +9,8 @@
 rule train:
     input:
         start=lambda wildcards: PLAN.files.complete_marker(PLAN.files.initial_checkpoint(**wildcards)),
+        # Ancient: rows that have changed are inputs themselves.
+        checked=ancient(lambda wildcards: PLAN.files.checked(wildcards.domain, wildcards.run)),
         data=lambda wildcards: PLAN.files.run_data(wildcards.domain, wildcards.run),
     output:
         f"{RUN}/run.json",
@@ -25,6 +28,7 @@ rule train:
         start=PLAN.options.start("train"),
         scale=PLAN.choice.scale.name,
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
+        code=lambda wildcards: PLAN.hashes.run_code(**wildcards),
         checkpoint=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
         data=lambda wildcards, input: Path(input.data[0]).parent,
         results=lambda wildcards: RESULTS,

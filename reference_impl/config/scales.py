@@ -186,6 +186,8 @@ class Scale(Declared):
     """What the jobs of a kind (train, generate) ask of the machine."""
     launcher: dict[Job, Launcher] = Field(default_factory=dict)
     """What starts the module of a kind of job, {processes} being the strategy's; left out: python -m."""
+    save_minutes: Positive | None = None
+    """Longest time between two states that an interrupted run goes on from; null: those of its validations."""
     keep_checkpoints: Literal["all", "selected"] = "all"
     """`selected`: a grid's checkpoints are removed once every selection has copied the one that it chose."""
     domains: Annotated[dict[Name, ScaleDomain], Field(min_length=1)]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reference_impl.files import json_line, whole_file
+from reference_impl.files import json_line, read_jsonl, whole_file
 from reference_impl.run.boards import Board, TensorBoard
+from reference_impl.run.watch import Watch
 
 Record = dict[str, float | int | None]
 
@@ -38,10 +39,11 @@ class StepLog:
     and what is drawn on the boards given.
     """
 
-    def __init__(self, folder: Path, name: str, steps: int, start: int, boards: Sequence[Board] = ()) -> None:
+    def __init__(self, folder: Path, name: str, watch: Watch, start: int, boards: Sequence[Board] = ()) -> None:
+        """``watch`` is shown every step, also those up to ``start`` that an earlier attempt logged."""
         self.folder = folder
         self.name = name
-        self.steps = steps
+        self.watch = watch
         self.start = start
         self.boards: list[Board] = [TensorBoard(folder / "tb", start), *boards]
         self.started = time.monotonic()
@@ -49,6 +51,10 @@ class StepLog:
         for file in ("metrics.jsonl", "timings.jsonl", "validation.jsonl"):
             # A run without a saved state validates at step 0 again, which an earlier attempt may have done.
             truncate_after(folder / file, start or -1)
+        for record in read_jsonl(folder / "metrics.jsonl"):
+            watch.see(record)
+        for warning in watch.said:
+            print(f"{name}  warning: {warning}", file=sys.stderr, flush=True)
 
     def step(self, metrics: Record, timings: Record) -> None:
         """Record one update."""
@@ -60,8 +66,10 @@ class StepLog:
         self._draw(
             step, {f"train/{key}": value for key, value in values.items() if value is not None and key != "step"}
         )
+        for warning in self.watch.see(metrics):
+            print(f"{self.name}  warning: {warning}", file=sys.stderr, flush=True)
         now = time.monotonic()
-        if now - self.printed >= SECONDS_BETWEEN_LINES or step == self.steps:
+        if now - self.printed >= SECONDS_BETWEEN_LINES or step == self.watch.steps:
             self.printed = now
             print(self._line(step, metrics, now), file=sys.stderr, flush=True)
 
@@ -84,7 +92,7 @@ class StepLog:
             file.write(json_line(record))
 
     def _line(self, step: int, metrics: Record, now: float) -> str:
-        left = (now - self.started) / (step - self.start) * (self.steps - step)
+        left = (now - self.started) / (step - self.start) * (self.watch.steps - step)
         shown = {
             "reward": metrics["reward_mean"],
             "acc": metrics["accuracy"],
@@ -95,4 +103,4 @@ class StepLog:
             "grad": metrics["grad_norm"],
         }
         parts = [f"{key} {value:.3g}" for key, value in shown.items() if value is not None]
-        return f"{self.name}  step {step}/{self.steps}  {'  '.join(parts)}  {left:.0f} s left"
+        return f"{self.name}  step {step}/{self.watch.steps}  {'  '.join(parts)}  {left:.0f} s left"

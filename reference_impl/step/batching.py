@@ -5,7 +5,7 @@ micro-batches of similar length; since every loss is a sum over tokens divided b
 cut changes nothing but memory and speed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -105,6 +105,22 @@ def expert_sequence(tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], max
     response = (*tokenizer(row["response"], add_special_tokens=False)["input_ids"], end_of_turn(tokenizer))
     complete = len(response) <= max_tokens
     return TrainingSequence(prompt_ids(tokenizer, row), response[:max_tokens], kind="expert", complete=complete)
+
+
+def changed_by_the_tokenizer(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence where demonstrations do not come back from the tokenizer as they were; none where all do.
+
+    The policy then learns a text that the graders would not read as the expert's: unknown characters, a normaliser.
+    """
+
+    def comes_back(text: str) -> bool:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return bool(tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text)
+
+    changed = [str(row["id"]) for row in rows if not comes_back(row["response"])]
+    return (
+        [f"the tokenizer changes {len(changed)} of {len(rows)} demonstrations, first {changed[0]}"] if changed else []
+    )
 
 
 def micro_batches(

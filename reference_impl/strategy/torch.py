@@ -57,7 +57,9 @@ class TorchStrategy:
         tokenizer.save_pretrained(folder)
 
     def save(self, folder: Path) -> None:
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, folder / "state.pt")
+        # Into a file of ours: where torch writes by itself, a full disk is a RuntimeError about its own lines.
+        with (folder / "state.pt").open("wb") as file:
+            torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, file)
 
     def load(self, folder: Path) -> None:
         state = torch.load(folder / "state.pt", weights_only=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from reference_impl.config import Task
 from reference_impl.config.tasks import Local
 from reference_impl.files import read_jsonl, write_json, write_jsonl
 from reference_impl.rollout import Completion, GenerationRequest
+from reference_impl.run.code import grader_code
 from reference_impl.seeds import sample_seed
 
 
@@ -172,11 +174,50 @@ def test_evaluate_writes_whole_folders(plan: Plan, tmp_path: Path) -> None:
     assert summary["mean_tokens"] == sum(row["tokens"] for row in rows) / 20
 
 
+def test_what_other_graders_judged_is_judged_again_and_not_sampled_again(plan: Plan, tmp_path: Path) -> None:
+    right = sample(replace(plan, graders="old"), FakeEngine(), tmp_path / "p")
+    lines = (tmp_path / "p").read_text().splitlines()
+    wrong = [json.dumps({**json.loads(line), "correct": None, "reason": "as before"}) for line in lines[1:]]
+    (tmp_path / "p").write_text("\n".join([lines[0], *wrong]) + "\n")
+    engine = FakeEngine()
+    assert {row["reason"] for row in sample(replace(plan, graders="old"), engine, tmp_path / "p")} == {"as before"}
+    assert sample(replace(plan, graders="new"), engine, tmp_path / "p") == right
+    assert engine.asked == []
+
+
+SCORED = ("--scale", "smoke", "--benchmarks", "unread", "--domain", "math", "--method", "grpo")
+
+
+def test_scores_are_the_verdicts_of_the_code_of_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stored with a right and a wrong verdict: only those of other code are given again."""
+    row = {
+        "task": "sandbox-amc",
+        "item_id": "a",
+        "category": None,
+        "sample": 0,
+        "response": "<think>t</think>\\boxed{7}",
+    }
+    row |= {"gold": "7", "reason": "wrong", "correct": False, "extracted": "7", "tokens": 1, "truncated": False}
+    folder, out = tmp_path / "samples", tmp_path / "seed0.parquet"
+    write_jsonl(folder / "sandbox-amc.jsonl", [row])
+    benchmarks = tmp_path / "benchmarks"
+    write_benchmarks(benchmarks)
+    arguments = ["--samples", str(folder), "--scale", "smoke", "--benchmarks", str(benchmarks), "--domain", "math"]
+    arguments += ["--method", "grpo", "--seed", "0", "--out", str(out)]
+    for graders, correct in ((grader_code("math", None), False), ("0" * 64, True)):
+        (folder / "summary.json").write_text(json.dumps({"sandbox-amc": {"graders": graders}}))
+        score.main(arguments)
+        table = pd.read_parquet(out)
+        assert (list(table["correct"]), list(table["score"])) == ([correct], [float(correct)])
+    assert "sandbox-amc: graded again by the code of now: 0 of 1 verdicts the same" in capsys.readouterr().err
+    assert read_jsonl(folder / "sandbox-amc.jsonl") == [row]
+
+
 def test_odd_ids_reach_the_table(tmp_path: Path) -> None:
     row = {"task": "t", "item_id": "\ud800", "category": None, "sample": 0, "correct": True, "reason": "correct"}
     write_jsonl(tmp_path / "in" / "t.jsonl", [{**row, "tokens": 1, "truncated": False}])
     target = tmp_path / "seed0.parquet"
-    arguments = ["--samples", str(tmp_path / "in"), "--domain", "math", "--method", "grpo", "--seed", "0"]
+    arguments = ["--samples", str(tmp_path / "in"), *SCORED, "--seed", "0"]
     score.main([*arguments, "--out", str(target)])
     assert list(pd.read_parquet(target)["item_id"]) == ["\\ud800"]
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
@@ -185,7 +226,7 @@ def test_odd_ids_reach_the_table(tmp_path: Path) -> None:
 def test_score_table(plan: Plan, tmp_path: Path) -> None:
     evaluate([plan], FakeEngine(), FakeTokenizer(), tmp_path / "out")  # type: ignore[arg-type]
     target = tmp_path / "scores" / "seed1.parquet"
-    arguments = ["--samples", str(tmp_path / "out"), "--domain", "math", "--method", "grpo", "--seed", "1"]
+    arguments = ["--samples", str(tmp_path / "out"), *SCORED, "--seed", "1"]
     score.main([*arguments, "--out", str(target)])
     table = pd.read_parquet(target)
     assert list(table) == list(score.COLUMNS)

@@ -9,7 +9,7 @@ import pytest
 from evaluation import generate, regrade, score
 from evaluation.generate import sample_task
 from evaluation.graders import RubricReference, Sample, grade
-from evaluation.judging import judge_for
+from evaluation.judging import judge_for, judge_settings
 from evaluation.summary import summarise
 from evaluation.tasks import Plan, load_items, read_items
 from reference_impl.config import load_task
@@ -203,9 +203,10 @@ def test_the_option_replaces_what_the_scale_declares(
     option: str | None, declared: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    judge = judge_for([load_task("rar-medicine")], option, parse_judge(declared, "scale"))
+    tasks = [load_task("rar-medicine")]
+    judge = judge_for(tasks, judge_settings(tasks, option, parse_judge(declared, "scale")))
     assert judge is not None and judge.name.startswith(name)
-    assert judge_for([load_task("amc")], None) is None
+    assert judge_settings([load_task("amc")], None) is None and judge_for([load_task("amc")], None) is None
 
 
 def test_no_score_at_all_is_a_summary_too() -> None:

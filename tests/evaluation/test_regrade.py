@@ -353,3 +353,15 @@ def test_mmlu_pro(reference_data: Path, tmp_path: Path, capsys: pytest.CaptureFi
     _, summary = run(tmp_path, capsys, rows, "--task", "mmlu_pro", "--data", str(path))
     assert summary["reasons"]["bad_format"] == 70  # where the harness guessed
     assert len(summary["categories"]) == 14
+
+
+def test_the_summary_says_how_many_stored_verdicts_have_stayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"response": "\\boxed{7}", "gold": "7"}
+    rows = [{**row, "item_id": 1, "correct": True}, {**row, "item_id": 2, "correct": False}]
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    for source, expected in ((rows, 1), ([{**row, "item_id": 1}], None)):
+        write_jsonl(tmp_path / "in.jsonl", source)
+        regrade.main([str(tmp_path / "in.jsonl"), "--task", "math", "--out", str(tmp_path / "out.jsonl")])
+        assert json.loads(capsys.readouterr().out).get("same") == expected

@@ -103,6 +103,7 @@ def ready_to_train(folder: Path) -> tuple[Path, dict[str, str]]:
     made = [
         plan.files.complete_marker(plan.files.initial_checkpoint("math", "grpo", 0)),
         *plan.files.run_data("math", "grpo"),
+        plan.files.checked("math", "grpo"),
     ]
     for path in made + plan.files.benchmark_sources(plan.choice.scale.domains["math"].tasks):
         (project / path).parent.mkdir(parents=True, exist_ok=True)

@@ -116,6 +116,51 @@ def test_adding_a_method_reruns_nothing_and_gives_it_a_target(finished_editable:
     }
 
 
+def edit_code(folder: Path, name: str, old: str, new: str) -> None:
+    path = folder / name
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.workflow
+def test_an_edited_phi_trains_its_own_runs_again_and_the_plan_says_why(finished_editable: Path) -> None:
+    phi = "reference_impl/token_weights.py"
+    edit_code(finished_editable, phi, '"""phi = p (1 - p): CHORD', '"""The same, in other words: CHORD')
+    assert planned(finished_editable, *SMOKE) == set()
+    edit_code(finished_editable, phi, "prob * (1 - prob)", "4 * prob * (1 - prob)")
+    jobs = planned(finished_editable, *SMOKE)
+    assert {job for job in jobs if job.startswith("Train")} == {
+        f"Train: chord_phi on {domain}, seed 0" for domain in ("math", "tool")
+    }
+    plan = snakemake(finished_editable, "--dry-run", *SMOKE).stdout
+    notes = [line for line in plan.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: the code of phi has changed since: chord_phi trains again on math, seed 0, and 1 more"]
+
+
+@pytest.mark.workflow
+def test_an_edited_grader_grades_stored_samples_again(finished_editable: Path) -> None:
+    samples = finished_editable / "results" / "smoke" / "evaluations"
+    before = {path: path.stat().st_mtime_ns for path in samples.rglob("*.jsonl")}
+    edit_code(
+        finished_editable,
+        "evaluation/graders.py",
+        "    return _judged(index == reference.index",
+        "    return _judged(index is not None",
+    )
+    assert (
+        "note: the graders of mmlu_pro have changed since: " in snakemake(finished_editable, "--dry-run", *SMOKE).stdout
+    )
+    jobs = planned(finished_editable, *SMOKE)
+    assert {job.partition(":")[0] for job in jobs} <= {"Score", "Report"}
+    assert {job for job in jobs if job.startswith("Score") and "tool" in job} == set()
+    result = snakemake(finished_editable, "--cores", "2", "grpo", *SMOKE)
+    assert result.returncode == 0, result.stdout
+    log = (finished_editable / "results/smoke/logs/score/math/grpo/seed0.log").read_text(encoding="utf-8")
+    assert "sandbox-mmlu-pro: graded again by the code of now" in log and "sandbox-amc" not in log
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 @pytest.mark.workflow
 def test_adding_a_set_of_demonstrations_retrains_nothing(finished_editable: Path) -> None:
     second = "    second: {source: Qwen2.5-72B-Instruct, rows: 500}"
@@ -145,6 +190,8 @@ def test_grading_again_gives_the_same_verdicts_and_leaves_the_samples(finished_e
         assert again == [{key: row[key] for key in again[0]} for row in stored]
         assert json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["samples"] == len(stored)
     assert planned(finished_editable, "regrade_luffy", *SMOKE) == set()
+    samples = sum(json.loads(path.with_suffix(".json").read_bytes())["samples"] for path in files)
+    assert f"{samples} of {samples} verdicts the same" in result.stdout
 
 
 @pytest.mark.workflow

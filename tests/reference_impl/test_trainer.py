@@ -168,7 +168,7 @@ def test_state_of_another_configuration_is_left_behind(
     trainer_of(config_of("sft-lr5e-06"), tiny_policy, tmp_path).train()
     other = trainer_of(config_of("sft-lr5e-06", learning_rate=0.5), tiny_policy, tmp_path)
     assert other.progress.step == 0 and read_jsonl(tmp_path / "metrics.jsonl") == []
-    assert "another configuration, policy or data: starting from step 0" in capsys.readouterr().err
+    assert "another configuration, code, policy or data: starting from step 0" in capsys.readouterr().err
 
 
 def test_what_each_mu_needs(tiny_policy: Path, tmp_path: Path) -> None:

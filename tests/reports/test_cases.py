@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.score import score_table
 from reference_impl.config import load_declarations, load_scale
 from reports.cases import NAME, answer, main, method_row, render, stored_samples, studies
 from reports.inputs import Results
@@ -45,7 +46,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
                     for item in (4, 3, 2, 1, 0, 5)
                     for number in (0, 1)
                 ]
-                write_lines(root / "evaluations" / domain / method / f"seed{seed}" / f"{task}.jsonl", rows)
+                folder = root / "evaluations" / domain / method / f"seed{seed}"
+                write_lines(folder / f"{task}.jsonl", rows)
+                scores = root / "scores" / domain / method / f"seed{seed}.parquet"
+                scores.parent.mkdir(parents=True, exist_ok=True)
+                score_table(folder, domain, method, seed).to_parquet(scores)
     return Results(root, scale, decl, (0,))
 
 

@@ -1,5 +1,7 @@
 """Which files a scale has, and what each is made from."""
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.plan import Plan, load_plan
@@ -48,13 +50,24 @@ def test_data_of_a_real_stage_follows_from_its_sources_benchmarks_and_tokenizer(
     assert mini.files.benchmark_sources(mini.choice.scale.domains["math"].tasks) == ["results/mini/benchmarks"]
 
 
-def test_every_evaluated_method_can_be_graded_again_and_no_other(plan: Plan) -> None:
-    targets = plan.files.targets()
+def test_every_evaluated_method_can_be_graded_again_where_it_has_samples(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    targets = plan.files.regrade_targets()
     methods = {name for name, method in plan.choice.declarations.methods.items() if method.role == "method"}
-    assert {name.removeprefix("regrade_") for name in targets if name.startswith("regrade_")} == methods
-    assert sorted(targets["regrade"]) == sorted(path for name in methods for path in targets[f"regrade_{name}"])
+    assert set(targets) == {"regrade", *(f"regrade_{name}" for name in methods)}
+    assert not any(targets.values())
     task = plan.choice.scale.domains["tool"].tasks[0]
-    assert f"{plan.files.results}/regraded/tool/original/seed0/{task}.json" in targets["regrade_original"]
+    samples = Path(plan.files.results, "evaluations", "tool", "original", "seed0", f"{task}.jsonl")
+    samples.parent.mkdir(parents=True)
+    samples.touch()
+    targets = plan.files.regrade_targets()
+    summary = f"{plan.files.results}/regraded/tool/original/seed0/{task}.json"
+    assert {name: files for name, files in targets.items() if files} == {
+        "regrade": [summary],
+        "regrade_original": [summary],
+    }
 
 
 def test_a_scale_without_a_domain_leaves_its_tables_and_figures_out() -> None:

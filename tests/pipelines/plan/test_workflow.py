@@ -98,7 +98,8 @@ def test_seeds_multiply_runs_but_not_data(fresh: Path) -> None:
     assert {job for job in jobs if job.startswith("Train")} == {
         f"Train: grpo on {domain}, seed {seed}" for domain in DOMAINS for seed in (0, 1, 2)
     }
-    assert len([job for job in jobs if job.startswith("Data")]) == 3 * 3 + 1  # three files a domain, and the benchmarks
+    # Three files a domain and their check, and the benchmarks.
+    assert len([job for job in jobs if job.startswith("Data")]) == 3 * 4 + 1
 
 
 def test_plan_of_a_method_of_its_own_makes_its_own_demonstrations_and_policy(fresh: Path) -> None:
@@ -106,6 +107,7 @@ def test_plan_of_a_method_of_its_own_makes_its_own_demonstrations_and_policy(fre
         "Data: prompts of the tool domain",
         "Data: validation of the tool domain",
         "Data: expert-aligned of the tool domain",
+        "Data: check the rows of tool that runs with the aligned expert read",
         "Data: evaluation sets, each from its own seed and disjoint from the training data",
         "Policy: check and install sandbox-tool",
     }
@@ -148,13 +150,19 @@ def test_everything_is_each_table_figure_and_page_with_what_it_needs_once(fresh:
     pages = {f"Report: the page of {page}, beside the paper's printed values" for page in ("headline", "everything")}
     assert of("Report") == {f"Report: {name}" for name in decl.experiments} | pages
     # Every file of the data of every domain, and every policy but none twice.
-    assert len(of("Data")) == 5 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
+    checks = {job for job in of("Data") if "that runs with" in job}
+    assert checks == {
+        f"Data: check the rows of {domain} that runs with the {decl.method(name).expert} expert read"
+        for name, domain in made
+        if decl.method(name).trains
+    }
+    assert len(of("Data") - checks) == 5 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
     assert planned(fresh, "headline") - {"Report: headline"} < set(jobs)
 
 
 def test_every_target_resolves(fresh: Path) -> None:
     targets = load_plan({"scale": "mini"}).files.targets()
-    assert {"everything", "table7", "scaling", "cases", "mu_cosine", "regrade", "regrade_srft"} <= set(targets)
+    assert {"everything", "table7", "scaling", "cases", "mu_cosine"} <= set(targets)
     jobs = planned(fresh, *targets)
     # What no table needs is trained for its own target only.
     alone = {"mu_cosine", "mu_binary", "mu_periodic", "phi_is_clip_cap", "luffy_no_std", "srft_released"}
@@ -180,9 +188,11 @@ def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None
 
 def test_grading_again_needs_samples_only(editable: Path) -> None:
     tasks = {"math": MATH_TASKS, "tool": ["sandbox-bfcl"], "medicine": ["sandbox-medicine"]}
-    regrade = {f"Grade again: chord_phi on {task}, seed 0" for names in tasks.values() for task in names}
-    jobs = planned(editable, "regrade_chord_phi")
-    assert jobs >= regrade | {f"Train: chord_phi on {domain}, seed 0" for domain in DOMAINS}
+    refused = snakemake(editable, "--dry-run", "regrade_chord_phi")
+    assert refused.returncode != 0
+    assert (
+        "regrade_chord_phi: nothing has been sampled; `snakemake --cores 2 chord_phi` samples first" in refused.stdout
+    )
 
     # Samples without the checkpoint that they are from, as another machine may hand them over.
     for domain, names in tasks.items():
@@ -190,6 +200,10 @@ def test_grading_again_needs_samples_only(editable: Path) -> None:
         folder.mkdir(parents=True)
         for task in names:
             (folder / f"{task}.jsonl").touch()
+    regrade = {f"Grade again: chord_phi on {task}, seed 0" for names in tasks.values() for task in names}
+    assert {job for job in planned(editable, "regrade_chord_phi") if not job.startswith("Data")} == regrade
+    (editable / "results/mini/evaluations/tool/chord_phi/seed0/sandbox-bfcl.jsonl").unlink()
+    regrade.remove("Grade again: chord_phi on sandbox-bfcl, seed 0")
     assert {job for job in planned(editable, "regrade_chord_phi") if not job.startswith("Data")} == regrade
 
     # The rubric's judge is the scale's.
@@ -271,3 +285,16 @@ def test_a_mistake_on_the_command_line_stops_before_the_plan(fresh: Path, option
     assert "Building DAG" not in result.stdout
     for message in messages:
         assert message in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("tabel1", "there is no target 'tabel1'; did you mean 'table1'?"),
+        ("chord_ph", "there is no target 'chord_ph'; did you mean 'chord_phi'?"),
+        ("regrade_chord_ph", "did you mean 'regrade_chord_phi'?"),
+    ],
+)
+def test_an_unknown_target_is_one_sentence(fresh: Path, target: str, said: str) -> None:
+    result = snakemake(fresh, "--dry-run", "table1", target)
+    assert result.returncode != 0 and said in result.stdout and "Traceback" not in result.stdout

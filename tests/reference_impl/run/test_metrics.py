@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from reference_impl.run.boards import asked_boards, check_boards
 from reference_impl.run.metrics import StepLog
+from reference_impl.run.watch import Watch
 from tests.conftest import REPO
 
 pytestmark = pytest.mark.slow
@@ -203,7 +204,7 @@ def test_every_board_gets_every_point(tmp_path: Path) -> None:
             self.closed = True
 
     boards = [Recorder(), Recorder()]
-    log = StepLog(tmp_path, "run", steps=2, start=0, boards=boards)
+    log = StepLog(tmp_path, "run", Watch(2, "none"), start=0, boards=boards)
     log.step({"step": 1, "loss": 0.5, "entropy": None} | dict.fromkeys(SHOWN, None), {"seconds": 2.0})
     log.validation({"step": 1, "accuracy": 0.25, "score": 0.5, "response_length": 7.0, "checkpoint": "best"})
     log.close()

@@ -20,6 +20,7 @@ from reference_impl.files import write_json, write_jsonl
 from reference_impl.run import reuse
 from reference_impl.run.metrics import StepLog
 from reference_impl.run.reuse import LINKED_FROM, LOCKS, RUN_FILES, RUNS, Claim, Once, link_files, run_identity
+from reference_impl.run.watch import Watch
 from tests.reference_impl.run.test_first_validation import MADE_BY
 from tests.reference_impl.strategy.test_distributed import on_ranks
 from tests.reference_impl.test_trainer import config_of
@@ -237,7 +238,7 @@ def test_a_run_that_starts_again_leaves_the_linked_files_of_the_other_alone(tmp_
     before = (source / "validation.jsonl").read_bytes()
     out = tmp_path / "runs/math/second/seed0"
     link_files(source, out, RUN_FILES)
-    log = StepLog(out, "math/second", 4, 0)
+    log = StepLog(out, "math/second", Watch(4, "none"), 0)
     log.validation({"step": 0, "checkpoint": None, "accuracy": 0.0, "score": 0.0, "response_length": 1.0})
     log.close()
     assert len((out / "validation.jsonl").read_bytes().splitlines()) == 1
