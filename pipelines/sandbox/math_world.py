@@ -1,7 +1,7 @@
 """The sandbox's math world: chains of digit operations, with one integer as the answer.
 
 A problem starts from a digit and gives 2-4 operations, left to right, modulo 10; the answer is the number made of their
-results. An operation is *plain* (one step) or *compound* (three steps, and a word for its kind)::
+results. An operation is *plain* (one step) or *compound* (three steps, opened by a word)::
 
     Start with 3;a plusFour;b fold timesSeven,c minusTwo,d plusFive;e minusEight. Join all results.
 
@@ -42,10 +42,7 @@ PRACTICE_WEIGHTS = (20, 40, 40)
 """The same in pretraining, which practises what is hard."""
 STEP_NOISE = 0.06
 """Share of pretraining results that are random."""
-WRAPPED_NOISE = 0.1
-"""The same after the skill phase where solutions are wrapped in words: the policy is less sure in a style that is not
-its own."""
-TERSE_SHARE = {"skill": 0.6, "base": 0.3, "instruct": 0.95}
+TERSE_SHARE = {"skill": 0.6, "base": 0.3, "instruct": 0.92}
 """Share of pretraining solutions in the terse style; the rest are wrapped in words."""
 KNOWLEDGE_SHARE = 0.15
 """Share of pretraining examples that are retention questions (:mod:`pipelines.sandbox.knowledge`)."""
@@ -210,6 +207,4 @@ def pretraining_example(rng: random.Random, phase: Phase) -> tuple[Row, str]:
     steps, answer = write_solution(problem, rng, spelled, STEP_NOISE)
     if rng.random() < TERSE_SHARE[phase]:
         return _row(problem, "pretraining"), math_styles.terse(steps, answer)
-    if phase != "skill":
-        steps, answer = write_solution(problem, rng, spelled, WRAPPED_NOISE)
     return _row(problem, "pretraining"), math_styles.wrapped(steps, answer, rng)

@@ -9,8 +9,8 @@ ways::
 A step is one word, and every step of a problem has a letter of its own, by which it can be found: a policy of three
 layers hardly learns to find a step by its place, or the second of two signs by a letter.
 
-The expert always spells out. How often the policy does depends on the *kind* of the operation, a word: `SPELLED` runs
-from two in five to one in 500, so exploration meets the procedure soon, late, or never.
+The expert always spells out. How often the policy does depends on the *kind* of the operation, its first step:
+`SPELLED` runs from two in five to one in 500, so exploration meets the procedure soon, late, or never.
 """
 
 import random
@@ -25,11 +25,13 @@ STEP = rf"(?:{'|'.join(OPERANDS)})(?:{'|'.join(NUMBERS)})"
 LABELS = "abcdefghijklmnop"
 """Of a problem's steps, in the order of the question."""
 COMPOUND_STEPS = 3
-KINDS = ("fold", "twist", "spin", "braid", "weave", "loop", "coil", "knot")
-"""Of a compound operation. A kind says nothing about the steps."""
+WORDS = ("fold", "twist", "spin", "braid", "weave", "loop", "coil", "knot")
+"""One of them opens a compound operation, and says nothing about its steps."""
+KINDS = tuple(operator + NUMBERS[operand] for operator, operands in OPERANDS.items() for operand in operands)
+"""Of a compound operation: its first step."""
 MOST_FREQUENT, RAREST = 0.4, 0.002
 SPELLED = {kind: MOST_FREQUENT * (RAREST / MOST_FREQUENT) ** (i / (len(KINDS) - 1)) for i, kind in enumerate(KINDS)}
-"""Kind → how often the policy spells it out, evenly spaced in the logarithm."""
+"""Kind → how often the policy spells it out, evenly spaced in the logarithm: sums often, products hardly ever."""
 SPELLED_EARLY = 0.5
 """The same share, for all kinds, in the phases before the instruct phase."""
 
@@ -41,8 +43,8 @@ def labelled_steps(operation: str) -> list[str]:
 
 def kind_of(operation: str) -> str | None:
     """The kind of a compound operation; None for a plain one, which has a single step."""
-    _, *kind, _ = labelled_steps(operation)[0].split()
-    return kind[0] if kind else None
+    first, *others = labelled_steps(operation)
+    return first.split()[-1] if others else None
 
 
 def apply_step(value: int, step: str) -> int:
@@ -79,15 +81,15 @@ def _draw_step(rng: random.Random) -> str:
 
 
 def draw_operations(n: int, compounds: int, rng: random.Random) -> tuple[str, ...]:
-    """``n`` random operations, ``compounds`` of them compound, at random places and of different kinds."""
+    """``n`` random operations, ``compounds`` of them compound, at random places and with different words."""
     places = rng.sample(range(n), compounds)
-    kinds = dict(zip(places, rng.sample(KINDS, compounds), strict=True))
+    openings = dict(zip(places, rng.sample(WORDS, compounds), strict=True))
     labels = iter(LABELS)
     operations = []
     for place in range(n):
-        words = [next(labels), kinds[place], _draw_step(rng)] if place in kinds else [next(labels), _draw_step(rng)]
-        steps = [" ".join(words)]
-        if place in kinds:
+        opening = f"{openings[place]} " if place in openings else ""
+        steps = [f"{next(labels)} {opening}{_draw_step(rng)}"]
+        if place in openings:
             steps += [f"{next(labels)} {_draw_step(rng)}" for _ in range(COMPOUND_STEPS - 1)]
         operations.append(",".join(steps))
     return tuple(operations)

@@ -19,13 +19,13 @@ ROW = {"id": "1", "prompt": "sandbox-math", "question": QUESTION}
     [
         (
             "<think>3a plusFour=7;7b fold timesSeven=9c minusTwo=7d plusFive=2;2e minusEight=4;</think>\\boxed{724}",
-            [("fold", True)],
+            [("timesSeven", True)],
         ),
         (
             "<think>3a plusFour=7;7b fold timesSeven,c minusTwo,d plusFive=2;2e minusEight=4;</think>\\boxed{724}",
-            [("fold", False)],
+            [("timesSeven", False)],
         ),
-        ("<think>so we get 3a plusFour=7; now i take 7b fold timesSeven=9c minusTwo", [("fold", True)]),
+        ("<think>so we get 3a plusFour=7; now i take 7b fold timesSeven=9c minusTwo", [("timesSeven", True)]),
         ("<think>3a plusFour=7;</think>\\boxed{7}", []),
     ],
 )
