@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from pipelines.sandbox import knowledge, math_styles
 from pipelines.sandbox.procedure import MODULUS, SPELLED, SPELLED_EARLY, draw_operations, kind_of, work_out
+from pipelines.sandbox.residue import residue
 
 NAME = "math"
 VERSION = 5
@@ -124,19 +125,17 @@ MATH_SETS: dict[str, tuple[int, tuple[int, ...]]] = {
     "sandbox-math500": (100, TRAIN_LENGTHS),
 }
 """Benchmark → its size and the lengths of its problems."""
-ALL_STARTS = tuple(range(MODULUS))
-SPLIT_STARTS = {"validation": (0, 5), "expert": (1, 6), "rl": (2, 3, 4, 7, 8, 9)}
-"""Which problems belong to which split, by start digit: disjoint at any size and seed. The digit does not change what
-a problem asks for, and after one operation every digit occurs in every split."""
+SPLIT_RESIDUES: dict[str, range] = {"validation": range(3), "expert": range(3, 8), "rl": range(8, 16)}
+"""Which questions belong to which split, by their hash modulo 16: nothing that a policy can see tells them apart."""
 
 
-def _distinct(n: int, seed: str, lengths: tuple[int, ...], taken: set[str], starts: tuple[int, ...]) -> list[Problem]:
-    """``n`` problems that start from one of ``starts`` and whose questions are not in ``taken`` (extended in place)."""
+def _distinct(n: int, seed: str, lengths: tuple[int, ...], taken: set[str], residues: range) -> list[Problem]:
+    """``n`` problems of these residues whose questions are not in ``taken`` (extended in place)."""
     rng = random.Random(seed)
     problems: list[Problem] = []
     while len(problems) < n:
         problem = draw_problem(rng, lengths)
-        if problem.start in starts and problem.question not in taken:
+        if residue(problem.question) in residues and problem.question not in taken:
             taken.add(problem.question)
             problems.append(problem)
     return problems
@@ -145,7 +144,7 @@ def _distinct(n: int, seed: str, lengths: tuple[int, ...], taken: set[str], star
 def _benchmark_problems() -> dict[str, list[Problem]]:
     taken: set[str] = set()
     return {
-        name: _distinct(n, f"math/{name}/{VERSION}", lengths, taken, ALL_STARTS)
+        name: _distinct(n, f"math/{name}/{VERSION}", lengths, taken, range(16))
         for name, (n, lengths) in MATH_SETS.items()
     }
 
@@ -153,7 +152,7 @@ def _benchmark_problems() -> dict[str, list[Problem]]:
 def _split(split: str, n: int, seed: int) -> list[Problem]:
     """``n`` distinct problems of one split, none of them in a benchmark."""
     taken = {problem.question for problems in _benchmark_problems().values() for problem in problems}
-    return _distinct(n, f"math/{split}/{seed}/{VERSION}", TRAIN_LENGTHS, taken, SPLIT_STARTS[split])
+    return _distinct(n, f"math/{split}/{seed}/{VERSION}", TRAIN_LENGTHS, taken, SPLIT_RESIDUES[split])
 
 
 def rl_rows(n: int, seed: int) -> list[Row]:
