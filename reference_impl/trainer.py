@@ -168,7 +168,7 @@ class Trainer:
         expert = self.expert_batch() if mu.value > 0 else []
         times.append(time.perf_counter())
 
-        self.engine.sleep()
+        self.engine.sleep(sync_follows=self.syncs_after(self.progress.step + 1))
         if mu.new_stage:
             self.strategy.reset_optimizer()
         sequences = [*groups, *expert]
@@ -246,8 +246,12 @@ class Trainer:
         progress.step += 1
         progress.mu_state = dict(mu.state)
         progress.grad_norm = grad_norm
-        if progress.step % self.config.sync_every == 0 or progress.step == self.config.steps:
+        if self.syncs_after(progress.step):
             self.engine.stale = True
+
+    def syncs_after(self, step: int) -> bool:
+        """Whether the sampler gets the policy's weights after this many updates."""
+        return step % self.config.sync_every == 0 or step == self.config.steps
 
     def log_step(self, mu: float, rollouts: Record, update: Record, tokens: StepTokens, times: Sequence[float]) -> None:
         """One line a step. ``times``: when it started, had sampled, had updated, in seconds."""

@@ -85,20 +85,23 @@ def training_flops(model: Model, tokens: float, length: float, checkpointing: bo
     return tokens * forward * (4 if checkpointing else 3)
 
 
-def state_bytes(model: Model, strategy: StrategyChoice) -> float:
-    """Weights, gradients and optimizer on one GPU: 2 + 4 + 12 bytes a parameter in bf16, 4 + 4 + 8 in float32, each
-    divided by the number of processes from its ZeRO stage on (Rajbhandari et al. 2020), or in the CPU's memory.
-
-    Gradients are summed in float32 (reference_impl/strategy/deepspeed.py); in bf16 without ZeRO they are not: 2 bytes.
+def gradient_bytes(model: Model, strategy: StrategyChoice) -> float:
+    """Gradients on one GPU: summed in float32 (reference_impl/strategy/deepspeed.py), in bf16 without ZeRO not: 2 bytes
+    a parameter; divided by the number of processes from ZeRO-2 on.
     """
-    weights, gradients, optimizer = (2, 4, 12) if strategy.precision == "bf16" else (4, 4, 8)
-    if strategy.precision == "bf16" and strategy.zero_stage == 0:
-        gradients = 2
+    size = 2 if strategy.precision == "bf16" and strategy.zero_stage == 0 else 4
+    return model.parameters * size / (strategy.processes if strategy.zero_stage >= 2 else 1)
+
+
+def state_bytes(model: Model, strategy: StrategyChoice) -> float:
+    """Weights and optimizer on one GPU: 2 + 12 bytes a parameter in bf16, 4 + 8 in float32, each divided by the number
+    of processes from its ZeRO stage on (Rajbhandari et al. 2020), or in the CPU's memory.
+    """
+    weights, optimizer = (2, 12) if strategy.precision == "bf16" else (4, 8)
     split = strategy.processes
     weights_left = 0.0 if strategy.offload == "parameters" else weights / (split if strategy.zero_stage >= 3 else 1)
     optimizer_left = 0.0 if strategy.offload != "none" else optimizer / (split if strategy.zero_stage >= 1 else 1)
-    gradients_left = gradients / (split if strategy.zero_stage >= 2 else 1)
-    return model.parameters * (weights_left + gradients_left + optimizer_left)
+    return model.parameters * (weights_left + optimizer_left)
 
 
 def activation_bytes(model: Model, tokens: int, strategy: StrategyChoice) -> float:

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pipelines.ops.alternatives import alternatives, lines
 from pipelines.ops.cost import (
     GB,
     Assumptions,
     Responses,
     activation_bytes,
+    gradient_bytes,
     kv_bytes,
     load_assumptions,
     logit_bytes,
@@ -27,7 +29,7 @@ from pipelines.ops.cost import (
 )
 from pipelines.plan import Plan, load_plan
 from pipelines.policy.models import Model, load_models
-from reference_impl.config import EngineOptions, RunConfig, domain_size, load_task, resolve_run
+from reference_impl.config import EngineOptions, RunConfig, choose, domain_size, load_task, resolve_run
 
 TARGETS = ("everything", "headline")
 
@@ -72,10 +74,10 @@ def _shares_gpu(plan: Plan) -> bool:
     return plan.choice.scale.engine == "vllm"
 
 
-def placed_gpus(plan: Plan) -> int:
-    """GPUs that the processes of a run take, and their dedicated engines, on all machines."""
+def placed_gpus(plan: Plan, processes: int | None = None) -> int:
+    """GPUs that a run's processes (left out: the largest's) and their dedicated engines take, on all machines."""
     scale = plan.choice.scale
-    return scale.strategy.processes * (1 + scale.engine_options.gpus)
+    return (processes or scale.strategy.processes) * (1 + scale.engine_options.gpus)
 
 
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
@@ -84,7 +86,9 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     A dedicated engine has GPUs of its own; without vLLM a second copy of the weights samples, and stays.
     """
     logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
+    # Gradients are freed by the optimizer's step: while it samples there are none.
     update = activation_bytes(model, config.micro_batch_tokens, config.strategy) + logits
+    update += gradient_bytes(model, config.strategy)
     context = round(assumptions.lengths(config.domain).prompt) + config.max_response_tokens
     sampling = engine_bytes(plan, plan.choice.scale.engine_options, model, assumptions, context)
     states = state_bytes(model, config.strategy)
@@ -158,7 +162,8 @@ def estimate_run(plan: Plan, domain: str, run: str, assumptions: Assumptions) ->
     """One training run."""
     choice, scale = plan.choice, plan.choice.scale
     config = resolve_run(choice.declarations, scale, run, domain, choice.seeds[0])
-    model, gpus = _model(plan, config.policy), max(plan.options.resources("train")["gpu"], placed_gpus(plan))
+    model, asked = _model(plan, config.policy), plan.options.train_resources(domain, run)["gpu"]
+    gpus = max(asked, placed_gpus(plan, config.strategy.processes))
     grids = set(choice.selections.values())
     pruned = scale.keep_checkpoints == "selected" and choice.declarations.owner(run)[0].name in grids
     end, peak = training_disk(config, model)
@@ -207,16 +212,7 @@ def estimate_scale(plan: Plan, target: str, assumptions: Assumptions) -> list[Es
     choice, scale = plan.choice, plan.choice.scale
     if not plan.options.resources("train")["gpu"]:
         raise ValueError(f"scale {scale.name} uses no GPU: nothing to estimate (its times are in the README)")
-    names = choice.headline if target == "headline" else choice.experiments()
-    needed: dict[tuple[str, str], None] = {}
-    evaluated: dict[tuple[str, str], None] = {}
-    for name in names:
-        entry = choice.declarations.experiments[name]
-        domains = [domain for domain in entry.domains if domain in scale.domains]
-        for domain, method in ((domain, method) for method in entry.methods for domain in domains):
-            needed.update(dict.fromkeys((domain, other) for other in sorted(choice.needed(method))))
-            if choice.declarations.method(method).role == "method" and entry.kind != "figure":
-                evaluated[domain, method] = None
+    needed, evaluated = needed_runs(plan, target)
     policies = sorted({scale.domains[domain].policies[_role(plan, name)] for domain, name in needed})
     rows = [_stored(plan, f"policy {name}", name) for name in policies]
     rows += [estimate_run(plan, *pair, assumptions) for pair in needed if pair[1] in choice.training_runs]
@@ -228,6 +224,28 @@ def estimate_scale(plan: Plan, target: str, assumptions: Assumptions) -> list[Es
     rows += [estimate_evaluation(plan, *pair, assumptions) for pair in evaluated]
     seeds = len(choice.seeds)
     return [row if row.job.startswith("policy") else _times(row, seeds) for row in rows]
+
+
+def needed_runs(plan: Plan, target: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(domain, name) of what a target trains or selects, and of what it evaluates."""
+    choice, scale = plan.choice, plan.choice.scale
+    needed: dict[tuple[str, str], None] = {}
+    evaluated: dict[tuple[str, str], None] = {}
+    if target not in TARGETS:
+        method = choose("target", target, {**choice.declarations.methods, **dict.fromkeys(TARGETS)}, "methods.yaml")
+        domains = choice.domains(method)
+        return (
+            [(domain, other) for domain in domains for other in sorted(choice.needed(method))],
+            [(domain, method) for domain in domains if choice.declarations.method(method).role == "method"],
+        )
+    for name in choice.headline if target == "headline" else choice.experiments():
+        entry = choice.declarations.experiments[name]
+        domains = [domain for domain in entry.domains if domain in scale.domains]
+        for domain, method in ((domain, method) for method in entry.methods for domain in domains):
+            needed.update(dict.fromkeys((domain, other) for other in sorted(choice.needed(method))))
+            if choice.declarations.method(method).role == "method" and entry.kind != "figure":
+                evaluated[domain, method] = None
+    return list(needed), list(evaluated)
 
 
 def _role(plan: Plan, name: str) -> str:
@@ -256,8 +274,8 @@ def _model(plan: Plan, name: str) -> Model:
     return models[name]
 
 
-def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> str:
-    """The table, its sums, what does not fit, and the assumptions."""
+def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions, price: float | None = None) -> str:
+    """The table, its sums, what does not fit, and the assumptions. ``price``: of a GPU-hour, in any money."""
     rows = list(rows)
     width = max(len(row.job) for row in rows)
     heads = ("model", "GPUs", "GPU-hours", "hours", "GB/GPU", "disk GB", "at most GB")
@@ -265,7 +283,7 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
     for row in rows:
         numbers = f"{row.gpus:>4} {row.gpu_hours:>9.1f} {row.hours:>7.1f} {row.memory_gb:>7.1f}"
         lines.append(f"{row.job:{width}}  {row.model:22} {numbers} {row.kept_gb:>8.1f} {row.peak_gb:>10.1f}")
-    lines += ["", *_sums(rows), *_not_counted(rows)]
+    lines += ["", *_sums(rows, price), *_not_counted(rows)]
     lines += [
         f"DOES NOT FIT: {row.job} needs {row.memory_gb:.0f} GB per GPU" for row in rows if _too_large(row, assumptions)
     ]
@@ -279,8 +297,8 @@ def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions) -> st
     return "\n".join(lines)
 
 
-def _sums(rows: Sequence[Estimate]) -> list[str]:
-    """GPU-hours by kind of job, and what the machine must have."""
+def _sums(rows: Sequence[Estimate], price: float | None) -> list[str]:
+    """GPU-hours by kind of job, their price, and what the machine must have."""
     lines = []
     for kind in ("train", "evaluate"):
         some = [row for row in rows if row.job.startswith(kind)]
@@ -288,9 +306,10 @@ def _sums(rows: Sequence[Estimate]) -> list[str]:
     total, wall = sum(row.gpu_hours for row in rows), sum(row.hours for row in rows)
     kept, extra = disk_needed(rows)
     more = max(row.peak_gb - row.waiting_gb for row in rows)
+    paid = "" if price is None else f", {price * total:,.0f} at {price:g} each"
     return [
         *lines,
-        f"in all: {total:,.0f} GPU-hours ({wall:,.0f} hours, one job after the other); "
+        f"in all: {total:,.0f} GPU-hours{paid} ({wall:,.0f} hours, one job after the other); "
         f"{max(row.memory_gb for row in rows):.0f} GB per GPU at most",
         f"disk: {kept:,.0f} GB kept, {kept + extra:,.0f} GB at most with one run at a time, "
         f"{more:,.0f} GB more for each beside it",
@@ -322,11 +341,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the estimate of a scale; a mistake of the user's ends with one line on standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", required=True, help="a scale of pipelines/config/scales that uses GPUs")
-    parser.add_argument("--target", choices=TARGETS, default="everything", help="which jobs (default everything)")
+    parser.add_argument("--target", default="everything", help="everything (default), headline, or a method's name")
+    parser.add_argument("--price", type=float, help="of a GPU-hour, in any money")
     arguments = parser.parse_args(argv)
     try:
         plan, assumptions = load_plan({"scale": arguments.scale}), load_assumptions()
-        print(render(plan, estimate_scale(plan, arguments.target, assumptions), assumptions))
+        print(render(plan, estimate_scale(plan, arguments.target, assumptions), assumptions, arguments.price))
+        runs = [pair for pair in needed_runs(plan, arguments.target)[0] if pair[1] in plan.choice.training_runs]
+        others = alternatives(plan, runs, lambda other, domain, run: estimate_run(other, domain, run, assumptions))
+        print("\n".join(["", *lines(plan, others, assumptions.memory_gb)]))
     except ValueError as error:
         sys.exit(f"error: {error}")
 

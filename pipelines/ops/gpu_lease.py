@@ -102,12 +102,15 @@ def _names(text: str, source: str) -> list[str]:
 
 
 def _known(name: str, machine: Sequence[Device]) -> Device | None:
-    """The machine's GPU with this index, or with a UUID that begins so; a part of a GPU (MIG) is its own."""
+    """The machine's GPU with this index, or with a UUID that begins so; a part of a GPU (MIG) is its own.
+
+    It is called by its index from then on: DeepSpeed takes what `CUDA_VISIBLE_DEVICES` names for numbers.
+    """
     if name.startswith("MIG-"):
         return Device(name, name)
     found = [device for device in machine if device.name == name]
     found = found or [device for device in machine if name.startswith("GPU-") and device.identity.startswith(name)]
-    return Device(name, found[0].identity) if len(found) == 1 else None
+    return found[0] if len(found) == 1 else None
 
 
 def _refuse_twice(names: Sequence[str], source: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """What jobs get: words of their command lines, a launcher, the machine's resources, a priority."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,10 @@ from pipelines.data.stages import STAGES
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.policy.origin import origin_options
-from reference_impl.config import load_task
+from reference_impl.config import StrategyChoice, load_task
 from reference_impl.config.scales import Job, Resources
+
+WARM = "python -m pipelines.ops.warm"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,19 @@ class Options:
         return origin_options(policy, self.choice.given_policies)
 
     def resources(self, kind: Job) -> dict[str, int]:
-        """What a job that trains or samples asks of the machine."""
+        """What a job that trains or samples asks of the machine, at most."""
         return self.choice.scale.resources.get(kind, Resources()).model_dump()
+
+    def train_resources(self, domain: str, run: str) -> dict[str, int]:
+        """What one training run asks: of GPUs, cores and main memory as much less as it has fewer processes."""
+        whole, of = self.resources("train"), self.choice.scale.strategy.processes
+        own = self._strategy(domain, run).processes
+        shared = {key: math.ceil(whole[key] * own / of) for key in ("gpu", "threads", "mem_mb")}
+        return {**whole, **shared}
+
+    def _strategy(self, domain: str, run: str) -> StrategyChoice:
+        role = self.choice.declarations.owner(run)[0].policy
+        return self.choice.scale.strategy_of(self.choice.scale.domains[domain].policies[role])
 
     @property
     def warm(self) -> bool:
@@ -57,20 +71,29 @@ class Options:
         alone = not scale.launcher and not any(resources.gpu for resources in scale.resources.values())
         return alone and scale.strategy.kind == "torch" and scale.engine != "vllm"
 
-    def start(self, kind: Job | None = None) -> str:
-        """What starts a job's module: a fork of what has imported it, or a process; jobs of a kind get their GPUs."""
-        if self.warm:
-            return "python -m pipelines.ops.warm"
-        if kind is None:
-            return "python -m"
-        # As many as the scale says, not what Snakemake may have clipped that to.
-        gpus = self.resources(kind)["gpu"]
-        return f"python -m pipelines.ops.gpu_lease --gpu {gpus} -- {self.launcher(kind)}"
+    def start(self) -> str:
+        """What starts a job's module that needs no GPU: a fork of what has imported it, or a process."""
+        return WARM if self.warm else "python -m"
 
-    def launcher(self, kind: Job) -> str:
-        """What starts the module of a job that trains or samples."""
+    def start_training(self, domain: str, run: str) -> str:
+        """The same of a training run, which gets its GPUs."""
+        if self.warm:
+            return WARM
+        # As many as the scale says, not what Snakemake may have clipped that to.
+        launcher = self.launcher("train", self._strategy(domain, run).processes)
+        return f"python -m pipelines.ops.gpu_lease --gpu {self.train_resources(domain, run)['gpu']} -- {launcher}"
+
+    def start_sampling(self) -> str:
+        """The same of an evaluation."""
+        if self.warm:
+            return WARM
+        gpus = self.resources("generate")["gpu"]
+        return f"python -m pipelines.ops.gpu_lease --gpu {gpus} -- {self.launcher('generate')}"
+
+    def launcher(self, kind: Job, processes: int | None = None) -> str:
+        """What starts the module of a job that trains or samples; ``processes``: left out, as many as the scale has."""
         scale = self.choice.scale
-        return scale.launcher.get(kind, "python -m").format(processes=scale.strategy.processes)
+        return scale.launcher.get(kind, "python -m").format(processes=processes or scale.strategy.processes)
 
     def priority(self, domain: str, name: str) -> int:
         """10 for a run or method of the headline, 0 for any other: an interrupted call leaves the headline first."""

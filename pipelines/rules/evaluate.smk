@@ -19,8 +19,9 @@ rule generate:
         gpu=PLAN.options.resources("generate")["gpu"],
         mem_mb=PLAN.options.resources("generate")["mem_mb"],
         runtime=PLAN.options.resources("generate")["runtime"],
+        disk_mb=PLAN.options.resources("generate")["disk_mb"],
     params:
-        start=PLAN.options.start("generate"),
+        start=PLAN.options.start_sampling(),
         benchmarks=PLAN.files.benchmarks,
         results=lambda wildcards: RESULTS,
         scale=PLAN.choice.scale.name,

@@ -19,13 +19,14 @@ rule train:
     priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
         "../../environment.yml"
-    threads: PLAN.options.resources("train")["threads"]
+    threads: lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["threads"]
     resources:
-        gpu=PLAN.options.resources("train")["gpu"],
-        mem_mb=PLAN.options.resources("train")["mem_mb"],
+        gpu=lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["gpu"],
+        mem_mb=lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["mem_mb"],
         runtime=PLAN.options.resources("train")["runtime"],
+        disk_mb=PLAN.options.resources("train")["disk_mb"],
     params:
-        start=PLAN.options.start("train"),
+        start=lambda wildcards: PLAN.options.start_training(wildcards.domain, wildcards.run),
         scale=PLAN.choice.scale.name,
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
         code=lambda wildcards: PLAN.hashes.run_code(**wildcards),

@@ -14,5 +14,5 @@ if ((processes % nodes)); then
     exit 1
 fi
 exec srun --nodes "$nodes" --ntasks "$nodes" --ntasks-per-node 1 --cpus-per-task "$(nproc)" --gpus-per-node $((processes / nodes)) \
-    torchrun --nnodes "$nodes" --nproc-per-node $((processes / nodes)) --rdzv-id "$SLURM_JOB_ID" \
+    torchrun --shutdown-timeout 600 --nnodes "$nodes" --nproc-per-node $((processes / nodes)) --rdzv-id "$SLURM_JOB_ID" \
     --rdzv-backend c10d --rdzv-endpoint "$(head -n 1 <<< "$hosts"):${MASTER_PORT:-29500}" "$@"

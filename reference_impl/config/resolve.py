@@ -182,6 +182,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
 
     rows = expert_rows(decl, scale, domain, method.expert)
     assert method.budget is not None and method.mu is not None
+    policy = sizes.policies[choose("policy", method.policy, sizes.policies, f"scale {scale.name}: {domain}")]
     steps, epochs = method.budget.steps, method.budget.epochs
     steps_per_epoch = math.ceil(rows / size("sft_batch"))
     if epochs is None:
@@ -194,7 +195,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         domain=domain,
         scale=scale.name,
         seed=seed,
-        policy=sizes.policies[choose("policy", method.policy, sizes.policies, f"scale {scale.name}: {domain}")],
+        policy=policy,
         init=method.init,
         data=sizes.data,
         expert=method.expert,
@@ -224,7 +225,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         engine=scale.engine,
         micro_batch_tokens=scale.micro_batch_tokens,
         rollout_batch=scale.rollout_batch,
-        strategy=scale.strategy,
+        strategy=scale.strategy_of(policy),
         engine_options=scale.engine_options,
         tis_cap=scale.tis_cap,
         share_prompts=scale.share_prompts,

@@ -77,6 +77,15 @@ class DeepSpeedChoice(Declared):
     """Repeat the forward pass in the backward pass instead of keeping what it computed."""
     processes: Count = 1
     """One per GPU; more than one need a launcher."""
+    processes_of: dict[str, Count] = Field(default_factory=dict)
+    """Policy → processes of the runs that train it, where they are fewer: `make estimate` says which is cheapest."""
+
+    @model_validator(mode="after")
+    def _fewer_processes(self) -> Self:
+        more = [name for name, number in self.processes_of.items() if number > self.processes]
+        if more:
+            raise ValueError(f"processes_of: {', '.join(more)}: more than processes, {self.processes}")
+        return self
 
     @model_validator(mode="after")
     def _a_stage_that_can_offload(self) -> Self:
@@ -104,6 +113,8 @@ class Resources(Declared):
     """Minutes, after which a cluster ends the job."""
     threads: Count = 1
     """CPU cores."""
+    disk_mb: Annotated[int, Field(ge=0)] = 0
+    """Disk while it runs, two states to resume from among it; `--resources disk_mb=…` says how much there is in all."""
 
 
 # Words, and no place-holder but {processes}. torchrun needs the last `--`, or it takes `--run` for one of its own.
@@ -193,6 +204,13 @@ class Scale(Declared):
     domains: Annotated[dict[Name, ScaleDomain], Field(min_length=1)]
     """Those of domains.yaml that it has."""
     evaluation: Evaluation
+
+    def strategy_of(self, policy: str) -> StrategyChoice:
+        """How runs of a policy are updated."""
+        if self.strategy.kind == "torch":
+            return self.strategy
+        number = self.strategy.processes_of.get(policy, self.strategy.processes)
+        return self.strategy.model_copy(update={"processes": number, "processes_of": {}})
 
     @model_validator(mode="after")
     def _engine_and_processes_can_start(self) -> Self:

@@ -55,8 +55,11 @@ class RolloutEngine(Protocol):
         """Fingerprint of the weights that the engine samples from."""
         ...
 
-    def sleep(self) -> None:
-        """Free what memory it can until it is used again: the update comes now."""
+    def sleep(self, *, weights_follow: bool = False) -> None:
+        """Free what memory it can until it is used again: the update comes now.
+
+        ``weights_follow``: it gets new weights before it samples again, so those that it has need not be kept.
+        """
         ...
 
     def restart(self) -> None:

@@ -47,9 +47,9 @@ class SyncedEngine:
         self.stale = True
         return self._generate(requests)
 
-    def sleep(self) -> None:
-        """Free what memory the engine can until it samples again."""
-        self.engine.sleep()
+    def sleep(self, *, sync_follows: bool) -> None:
+        """Free what memory the engine can until it samples again; ``sync_follows``: after a weight sync."""
+        self.engine.sleep(weights_follow=sync_follows)
 
     def sync(self) -> None:
         """Weight sync: give the engine the policy's weights, and make sure that it has them.

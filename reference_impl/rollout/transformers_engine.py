@@ -116,7 +116,7 @@ class TransformersEngine:
         by_request = ((part.tolist() for part in value_N[order_N].split(lengths_B)) for value_N in values)
         return [self._completion(*item) for item in zip(*by_request, strict=True)]
 
-    def sleep(self) -> None:
+    def sleep(self, *, weights_follow: bool = False) -> None:
         """Give memory that torch keeps for the next batch back to the GPU: the update needs it in other sizes.
 
         A second copy of the policy's weights, those sampled from, stays.

@@ -11,6 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ import deepspeed
 from deepspeed.ops import __compatible_ops__ as compatible_ops
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TIMEOUT = timedelta(minutes=60)
+"""Of a collective: the others wait while rank 0 writes a checkpoint."""
 BUCKET = 50_000_000
 """Elements that are reduced or gathered at once: 200 MB in float32."""
 LAUNCHERS_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -58,7 +61,11 @@ def join_processes() -> None:
         compatible_ops["deepspeed_shm_comm"] = False
     # DeepSpeed's use of names that torch has since deprecated: a line per collective would drown the step lines.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo", auto_mpi_discovery=False)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    # DeepSpeed adopts a group that is there. Its own names a device, whereupon every group of the sampler's is split
+    # off this one, and gives up after ten minutes, which rank 0 may need to save a state.
+    torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+    deepspeed.init_distributed(backend, auto_mpi_discovery=False)
 
 
 def deepspeed_config(choice: StrategyChoice, max_grad_norm: float, hidden_size: int) -> dict[str, Any]:

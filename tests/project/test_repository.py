@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.ops import environment
 from pipelines.plan import load_plan
 from tests.support.checkout import REPO, copy_project, project_files, snakemake
 
@@ -71,10 +72,14 @@ def test_every_requirement_is_pinned_as_in_the_constraints() -> None:
             assert constraints.get(distribution) == version, f"requirements/{name}: {distribution}"
 
 
-def test_conda_environment_has_the_same_pins_as_the_requirements() -> None:
-    environment = yaml.safe_load((REPO / "environment.yml").read_text(encoding="utf-8"))
-    listed = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert dict(pin.split("==") for pin in listed) == pins("gpu.txt")
+def test_conda_environment_pins_every_distribution_of_the_gpu_environment() -> None:
+    text = (REPO / "environment.yml").read_text(encoding="utf-8")
+    assert text == environment.document(
+        text, (REPO / "requirements/gpu-constraints.txt").read_text(encoding="utf-8")
+    ), "python -m pipelines.ops.environment"
+    listed = next(entry["pip"] for entry in yaml.safe_load(text)["dependencies"] if isinstance(entry, dict))
+    assert dict(pin.split("==") for pin in listed) == pins("gpu-constraints.txt")
+    assert len(listed) > 200
 
 
 def test_gpu_environment_is_resolved_from_its_pins() -> None:

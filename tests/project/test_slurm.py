@@ -127,7 +127,7 @@ def test_what_the_paper_asks_of_a_cluster(tmp_path: Path) -> None:
         assert f"-p GPU_PARTITION -t {asked['runtime']} --mem {asked['mem_mb']} --nodes=1" in words
         assert f"--cpus-per-task={asked['threads']}" in words and f"--gpus={asked['gpu']}" in words
         assert "ntasks-per-gpu" not in words
-    assert "--gpus=8" in options["train"] and "--gpus=1" in options["generate"]
+    assert "--gpus=4" in options["train"] and "--gpus=1" in options["generate"]
 
 
 @needs_plugin
@@ -146,7 +146,7 @@ def test_a_run_on_two_machines_asks_for_both(tmp_path: Path) -> None:
     target = load_plan({"scale": "paper"}).files.records("grpo", ("math",))[0]
     result = submit(project, cluster, "--allowed-rules", "train", "--config", "scale=paper", "--", target)
     options = submitted(tmp_path / "slurm")["train"]
-    assert "--nodes=2 --ntasks=2 --cpus-per-task=32" in options and "--gpus=16" in options, result.stderr
+    assert "--nodes=2 --ntasks=2 --cpus-per-task=16" in options and "--gpus=16" in options, result.stderr
     assert "ntasks-per-gpu" not in options
 
 

@@ -63,6 +63,12 @@ def test_entropy_norm_golden() -> None:
     torch.testing.assert_close(weights, torch.tensor([[1 / 3, 2 / 3, 0], [1, 2, 0]]))
 
 
+def test_entropy_norm_of_a_nearly_certain_policy() -> None:
+    # Mean 0.002: also then the weights have mean 1.
+    weights = TOKEN_WEIGHTS["entropy_norm"](row(1, 1), row(0.001, 0.003), row(1, 1))
+    torch.testing.assert_close(weights, row(0.5, 1.5))
+
+
 def test_entropy_norm_of_a_certain_policy_is_zero() -> None:
     weights = TOKEN_WEIGHTS["entropy_norm"](row(1, 1), row(0, 0), row(1, 1))
     assert torch.equal(weights, row(0, 0))
@@ -225,6 +231,26 @@ def test_parameters_out_of_range_are_refused(name: str, params: dict[str, float]
         TOKEN_WEIGHTS[name](row(0.5), row(1), row(1), **params)
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "expected"),
+    [
+        ("is_clip", {"threshold": 0.0}, (0.0, 0.0)),
+        ("is_clip", {"threshold": 1.0}, (0.25, 0.5)),
+        ("focal", {"gamma": 0.0}, (1.0, 1.0)),
+        ("entropy_top", {"share": 1.0}, (1.0, 1.0)),
+    ],
+)
+def test_parameters_at_the_ends_of_their_range(
+    name: str, params: dict[str, float], expected: tuple[float, float]
+) -> None:
+    assert torch.equal(TOKEN_WEIGHTS[name](row(0.25, 0.5), row(1, 2), row(1, 1), **params), row(*expected))
+
+
+def test_share_above_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"share is 1\.5"):
+        TOKEN_WEIGHTS["entropy_top"](row(0.5), row(1), row(1), share=1.5)
+
+
 @pytest.mark.parametrize("name", sorted(NEEDS_GLOBAL_BATCH))
 def test_nan_entropy_of_an_expert_token_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="nan on an expert token"):
@@ -233,5 +259,6 @@ def test_nan_entropy_of_an_expert_token_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_must_agree(name: str) -> None:
-    with pytest.raises(ValueError, match="has shape"):
+    what = "entropy_BT" if name in NEEDS_GLOBAL_BATCH else "prob_BT"
+    with pytest.raises(ValueError, match=rf"^{what} has shape \(2, 1\); allowed: that of mask_BT, \(2, 3\)"):
         TOKEN_WEIGHTS[name](torch.rand(2, 1), torch.rand(2, 1), torch.ones(2, 3))

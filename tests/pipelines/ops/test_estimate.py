@@ -12,6 +12,7 @@ from pipelines.ops.cost import (
     MeanTokens,
     Responses,
     activation_bytes,
+    gradient_bytes,
     kv_bytes,
     load_assumptions,
     sampling_seconds,
@@ -125,7 +126,7 @@ def test_operations_of_a_training_step() -> None:
 def test_zero_stages_split_optimizer_gradients_and_weights(
     strategy: StrategyChoice, bytes_per_parameter: float
 ) -> None:
-    assert state_bytes(MODEL, strategy) == bytes_per_parameter * 10**9
+    assert state_bytes(MODEL, strategy) + gradient_bytes(MODEL, strategy) == bytes_per_parameter * 10**9
 
 
 def test_activations_and_caches() -> None:
@@ -160,10 +161,13 @@ def test_a_small_model_samples_no_faster_than_its_shortest_pass() -> None:
 
 
 def test_hours_of_a_pure_rl_run(paper: Plan) -> None:
-    changes = {"steps": 20, "validate_every": 10, "rl_prompts": 4, "group_size": 6, "validation_rows": 40}
-    config = run(paper, "grpo", validation_samples=2, max_response_tokens=400, **changes)
+    changes: dict[str, Any] = {"steps": 20, "validate_every": 10, "rl_prompts": 4, "group_size": 6}
+    changes["validation_rows"] = 40
     # Update: 24 sequences of 500 tokens: 12,000 · 4 · (2e9 + 1e7) = 9.648e13, on 8 GPUs at 5e14 a second each.
     # Sampling, 3 responses a GPU: 400 passes of 1 ms, 3 · (2.4e-4 + 2e-3) s for tokens. Overhead: 10 s.
+    eight = DeepSpeedChoice(kind="deepspeed", precision="bf16", activation_checkpointing=True, processes=8)
+    changes["strategy"] = eight
+    config = run(paper, "grpo", validation_samples=2, max_response_tokens=400, **changes)
     step = 9.648e13 / 8 / 5e14 + 0.4 + 3 * 2.24e-3 + 10
     # Three validations: 80 responses, 10 a GPU. Start: 100 s. All of it on 8 GPUs.
     expected = 8 * (20 * step + 3 * (0.4 + 10 * 2.24e-3 + 10) + 100) / 3600
@@ -218,12 +222,12 @@ def test_disk_of_a_run(paper: Plan) -> None:
 def test_memory_is_the_higher_of_update_and_sampling(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
     row = estimate_run(paper, "math", "grpo", ASSUMED)
-    # ZeRO-2 over 8: 2 + 16 / 8 = 4 GB; sampling takes half of 80 GB; 5 reserved.
-    assert row.memory_gb == pytest.approx(4 + 40 + 5)
+    # ZeRO-2 over 4: 2 + 12 / 4 = 5 GB; sampling takes 0.4 of 80 GB; 5 reserved.
+    assert row.memory_gb == pytest.approx(5 + 32 + 5)
     row = estimate_run(paper, "math", "grpo", ASSUMED.model_copy(update={"memory_gb": 1}))
     # Update: 20,480 tokens: 34 · 20,480 · 1,000 + 10 · 2 · 20,480 · 1,000 = 1.10592 GB; logits 4 · 4 · 10^7 = 0.16 GB,
-    # the output embedding's gradient (4 + 2) · 1,000 · 10,000 = 0.06 GB.
-    assert row.memory_gb == pytest.approx(4 + 1.10592 + 0.22 + 5)
+    # the output embedding's gradient (4 + 2) · 1,000 · 10,000 = 0.06 GB; gradients 4 / 4 = 1 GB.
+    assert row.memory_gb == pytest.approx(5 + 1 + 1.10592 + 0.22 + 5)
 
 
 def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,19 +236,19 @@ def test_memory_depends_on_who_samples_and_where(paper: Plan, monkeypatch: pytes
     def memory(assumed: Assumptions = ASSUMED, **changes: Any) -> float:
         return estimate_run(with_scale(paper, **changes), "math", "grpo", assumed).memory_gb
 
-    # Without a share vLLM takes 0.4 of 80 GB; weights, gradients and optimizer are 4 GB, 5 are reserved.
-    assert memory(engine_options=EngineOptions()) == pytest.approx(4 + 32 + 5)
-    # A dedicated engine has other GPUs than the update: 72 of theirs; with 1 GB ones, 4 + 1.10592 + 0.22 on the others.
+    # Without a share vLLM takes 0.4 of 80 GB; weights and optimizer are 5 GB, gradients 1, 5 are reserved.
+    assert memory(engine_options=EngineOptions()) == pytest.approx(5 + 32 + 5)
+    # A dedicated engine has other GPUs than the update: 72 of theirs; with 1 GB ones, 6 + 1.10592 + 0.22 on the others.
     dedicated = EngineOptions(placement="dedicated", gpu_memory_utilization=0.9)
     assert memory(engine_options=dedicated) == pytest.approx(72 + 5)
     small = ASSUMED.model_copy(update={"memory_gb": 1})
-    assert memory(small, engine_options=dedicated) == pytest.approx(4 + 1.32592 + 5)
+    assert memory(small, engine_options=dedicated) == pytest.approx(6 + 1.32592 + 5)
     # transformers: a second copy of the weights, 2 GB, and one response's cache: 4,000 bytes · (100 + 16,384).
     assert memory(engine="transformers", engine_options=EngineOptions(), rollout_batch=1) == pytest.approx(
-        4 + 2 + 1.32592 + 5
+        6 + 2 + 1.32592 + 5
     )
     # 256 responses at once: 256 · 4,000 · 16,484 = 16.879616 GB, more than the update.
-    assert memory(engine="transformers", engine_options=EngineOptions()) == pytest.approx(4 + 2 + 16.879616 + 5)
+    assert memory(engine="transformers", engine_options=EngineOptions()) == pytest.approx(5 + 2 + 16.879616 + 5)
 
 
 def test_processes_on_several_machines_are_all_counted(paper: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +256,7 @@ def test_processes_on_several_machines_are_all_counted(paper: Plan, monkeypatch:
     monkeypatch.setattr(estimate, "load_models", lambda: {"Qwen2.5-7B-Instruct": MODEL})
     two = with_scale(paper, strategy=paper.choice.scale.strategy.model_copy(update={"processes": 16}))
     row = estimate_run(two, "math", "grpo", ASSUMED)
-    assert two.options.resources("train")["gpu"] == 8 and row.gpus == 16
+    assert two.options.resources("train")["gpu"] == 4 and row.gpus == 16
     config = resolve_run(two.choice.declarations, two.choice.scale, "grpo", "math", 0)
     assert row.gpu_hours == training_gpu_hours(config, MODEL, 16, ASSUMED)
 

@@ -267,7 +267,7 @@ def test_an_unknown_command_is_named(tmp_path: Path) -> None:
     [
         (None, [("0", "GPU-aaaa1111"), ("1", "GPU-aaaa2222"), ("2", "GPU-bbbb3333")]),
         ("2, 0", [("2", "GPU-bbbb3333"), ("0", "GPU-aaaa1111")]),
-        ("GPU-bbbb", [("GPU-bbbb", "GPU-bbbb3333")]),
+        ("GPU-bbbb", [("2", "GPU-bbbb3333")]),  # by its index: DeepSpeed takes the names for numbers
         ("GPU-aaaa", []),  # two begin so: CUDA takes neither
         ("1,9,0", [("1", "GPU-aaaa2222")]),  # as CUDA: nothing after a name that does not exist
         ("1,,0", [("1", "GPU-aaaa2222")]),

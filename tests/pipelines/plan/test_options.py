@@ -7,8 +7,8 @@ from tests.support.plans import with_domain, with_method, with_scale
 
 def test_resources_and_launchers_are_the_scales() -> None:
     paper = load_plan({"scale": "paper"})
-    assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 8
-    assert paper.options.launcher("train") == "torchrun --standalone --nproc-per-node 8 -m --"
+    assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 4
+    assert paper.options.launcher("train") == "torchrun --standalone --shutdown-timeout 600 --nproc-per-node 4 -m --"
     assert paper.options.launcher("generate") == "python -m"
     mini = load_plan({"scale": "mini"})
     assert (mini.options.resources("train")["gpu"], mini.options.resources("train")["threads"]) == (0, 1)
@@ -17,12 +17,16 @@ def test_resources_and_launchers_are_the_scales() -> None:
 
 def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_own() -> None:
     mini = load_plan({"scale": "mini"})
-    assert {mini.options.start(kind) for kind in ("train", "generate", None)} == {"python -m pipelines.ops.warm"}
+    options = mini.options
+    started = {options.start(), options.start_training("math", "grpo"), options.start_sampling()}
+    assert started == {"python -m pipelines.ops.warm"}
     paper = load_plan({"scale": "paper"})
     assert paper.options.start() == "python -m"
     lease = "python -m pipelines.ops.gpu_lease --gpu"
-    assert paper.options.start("train") == f"{lease} 8 -- torchrun --standalone --nproc-per-node 8 -m --"
-    assert paper.options.start("generate") == f"{lease} 1 -- python -m"
+    every = with_scale(paper, strategy=paper.choice.scale.strategy.model_copy(update={"processes_of": {}}))
+    torchrun = "torchrun --standalone --shutdown-timeout 600 --nproc-per-node"
+    assert every.options.start_training("math", "grpo") == f"{lease} 4 -- {torchrun} 4 -m --"
+    assert paper.options.start_sampling() == f"{lease} 1 -- python -m"
     scale = paper.choice.scale
     for changes in (
         {"resources": {"generate": scale.resources["generate"]}},
@@ -31,6 +35,17 @@ def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_o
         {"engine": "vllm"},
     ):
         assert not with_scale(mini, **changes).options.warm, changes
+
+
+def test_a_policy_with_fewer_processes_asks_for_less() -> None:
+    plan = load_plan({"scale": "paper"})
+    few = plan.choice.scale.strategy.model_copy(update={"processes_of": {"Qwen2.5-3B-Instruct": 2}})
+    plan = with_scale(plan, strategy=few)
+    whole, part = plan.options.train_resources("math", "grpo"), plan.options.train_resources("math", "grpo_weak")
+    assert whole == plan.options.resources("train")
+    assert part == {**whole, "gpu": 2, "threads": 8, "mem_mb": 120000}
+    assert "--gpu 2 -- " in plan.options.start_training("math", "grpo_weak")
+    assert "--nproc-per-node 2 " in plan.options.start_training("math", "grpo_weak")
 
 
 def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:

@@ -29,9 +29,9 @@ HASH = "0123456789abcdef" * 2 + "01234567"
         ("paper", "weak: Qwen2.5-3B-Instruct", "weak: Qwen2.5-4B", "unknown policy 'Qwen2.5-4B'"),
         (
             "paper",
-            "  train: torchrun --standalone --nproc-per-node {processes} -m --",
+            "  train: torchrun --standalone --shutdown-timeout 600 --nproc-per-node {processes} -m --",
             "  train: python -m",
-            "8 processes",
+            "4 processes",
         ),
         (
             "paper",
@@ -83,8 +83,8 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
     assert all(f"rule {name}:" in rules for name in profile["set-resources"])
     # Snakemake clips what a job asks for to nothing and would run it: the lease asks for what the scale says.
     assert (
-        "python -m pipelines.ops.gpu_lease --gpu 8 -- torchrun --standalone --nproc-per-node 8 -m --"
-        " reference_impl.train"
+        "python -m pipelines.ops.gpu_lease --gpu 4 -- torchrun --standalone --shutdown-timeout 600 --nproc-per-node 4"
+        " -m -- reference_impl.train"
         " --run chord_phi --domain medicine" in result.stdout
     )
     assert "python -m pipelines.ops.gpu_lease --gpu 1 -- python -m evaluation.generate" in result.stdout

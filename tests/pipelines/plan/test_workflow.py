@@ -34,6 +34,7 @@ def test_plan_of_one_method_holds_its_data_training_evaluation_and_scores(fresh:
             f"Data: prompts of the {domain} domain",
             f"Data: validation of the {domain} domain",
             f"Data: expert of the {domain} domain",
+            f"Data: check the rows of {domain} that runs with the main expert read",
             f"Train: chord_phi on {domain}, seed 0",
             f"Evaluate: chord_phi on {domain}, seed 0, every task",
             f"Score: chord_phi on {domain}, seed 0",

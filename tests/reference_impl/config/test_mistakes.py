@@ -127,7 +127,7 @@ SCALE: list[tuple[str, Any, str]] = [
     (
         "engine_options",
         {"placement": "dedicated", "tensor_parallel_size": 8},
-        "placement dedicated: resources: {train: {gpu: 8}}, but a training process and its engine need 9",
+        "placement dedicated: resources: {train: {gpu: 4}}, but a training process and its engine need 9",
     ),
     ("evaluation.engine_options", {"eager": True}, "evaluation.engine_options.eager: unknown key"),
     ("evaluation.max_items", 0, "evaluation.max_items: Input should be greater than or equal to 1, found 0"),
@@ -147,7 +147,7 @@ SCALE: list[tuple[str, Any, str]] = [
     ("strategy.offload", "parameters", "strategy: offload parameters needs zero_stage 3 or more"),
     ("strategy", {"kind": "torch", "processes": 2}, "strategy.processes: unknown value 2 (allowed: 1)"),
     ("strategy", {"kind": "torch", "precision": "bf16"}, "strategy.precision: unknown value 'bf16' (allowed: fp32)"),
-    ("launcher", {}, "a strategy of 8 processes needs a launcher: launcher: {train: torchrun "),
+    ("launcher", {}, "a strategy of 4 processes needs a launcher: launcher: {train: torchrun "),
     ("launcher.train", "torchrun {procs} -m", "launcher.train: String should match pattern"),
     ("launcher.train", "torchrun; rm -m", "launcher.train: String should match pattern"),
     ("launcher.train", "torchrun", "launcher.train: String should match pattern"),

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from reference_impl.files import read_jsonl
 from reference_impl.run import saving
-from reference_impl.run.saving import END, END_TIME, GO_ON, SAVE, InterruptedRunError, SaveClock
+from reference_impl.run.saving import END, END_TIME, GO_ON, JOB, SAVE, InterruptedRunError, SaveClock, job_end
 from tests.reference_impl.test_trainer import config_of, trainer_of
 
 
@@ -45,6 +46,25 @@ def test_a_job_ends_while_another_step_still_fits(monkeypatch: pytest.MonkeyPatc
     assert found == {10.0: GO_ON, 30.0: GO_ON, 39.0: GO_ON, 41.0: END}
     monkeypatch.setenv(END_TIME, "unknown")
     assert SaveClock(None).decision() == GO_ON
+
+
+@pytest.mark.parametrize(
+    ("answer", "end"),
+    [("echo 2026-11-27T22:00:00", datetime(2026, 11, 27, 22).timestamp()), ("echo N/A", None), ("exit 1", None)],
+)
+def test_the_end_of_a_job_is_asked_of_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, end: float | None
+) -> None:
+    """A stand-in for squeue; `%e` is the job's end, in the machine's time."""
+    script = tmp_path / "squeue"
+    script.write_text(f'#!/bin/sh\n[ "$*" = "--noheader --jobs 7 --format %e" ] || exit 2\n{answer}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(END_TIME, raising=False)
+    monkeypatch.setenv(JOB, "7")
+    assert job_end() == end
+    monkeypatch.delenv(JOB)
+    assert job_end() is None
 
 
 def test_a_signal_is_heard_inside_and_left_alone_outside() -> None:
