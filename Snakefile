@@ -1,5 +1,5 @@
 # The whole reproduction. Targets: all or headline (default), everything, each table, figure and page (table1, figure6,
-# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies. What exists is declared in
+# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies, compare, phi_board. What exists is declared in
 # pipelines/config (docs/declarations.md lists it); how it is made, in pipelines/rules.
 from snakemake.utils import min_version
 
@@ -46,12 +46,44 @@ for target, files in PLAN.files.regrade_targets().items():
             target
         input:
             files,
+        log:
+            f"{LOGS}/{target}.log",
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            gpu=0,
+            mem_mb=500,
+            runtime=30,
         shell:
-            "python -m evaluation.regraded {input}"
+            "python -m evaluation.regraded {input} 2>&1 | tee {log}"
+
+
+# Both end with what they have written, also where it was there.
+rule compare:
+    input:
+        rules.comparison.output[0],
+    log:
+        f"{LOGS}/report/compare-shown.log",
+    conda:
+        "environment.yml"
+    shell:
+        "tee {log} < {input}"
+
+
+rule phi_board:
+    input:
+        rules.ranking.output[0],
+    log:
+        f"{LOGS}/report/phi_board-shown.log",
+    conda:
+        "environment.yml"
+    shell:
+        "tee {log} < {input}"
 
 
 if workflow.is_main_process:
     try:
-        call.begin(sys.argv, [rule.name for rule in workflow.rules], PLAN.files.regrade_targets())
+        call.begin(sys.argv, [rule.name for rule in workflow.rules], PLAN.files.regrade_targets(), PLAN.choice.compared)
     except ValueError as error:
         raise WorkflowError(str(error)) from None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reference_impl.text.answers import after_think
-from reference_impl.text.tool_calls import Call, calls_from_json, parse_python_calls, parse_tool_call
+from reference_impl.text.tool_calls import Call, calls_from_json, is_named, parse_python_calls, parse_tool_call
 
 # Numbers of questions: the instance weights of the averages (Appendix B.8).
 NON_LIVE = {"simple_python": 400, "multiple": 200, "parallel": 200, "parallel_multiple": 200}
@@ -33,7 +33,8 @@ _PYTHON_TYPES: dict[str, type] = {
     "dict": dict,
     "any": str,
 }
-_ARGUMENT_KEYS = ("arguments", "parameters")
+_FLOAT_LIMIT = 1 << 1023  # a larger integer has no float
+_LIST_OF_OBJECTS = re.compile(r"\s*\[\s*[\[{]")
 _IGNORED_CHARACTERS = re.compile(r"[ ,./\-_*^]")
 
 
@@ -59,13 +60,13 @@ class Calls:
 
 
 def read_calls(response: str | Sequence[Any], *, truncated: bool = False) -> Calls:
-    """Calls of a response: a function-calling model's list, as JSON or as its text, <tool_call> JSON, or BFCL's Python
-    notation. No text is two of them: a JSON list of objects holds no Python call.
+    """Calls of a response: a function-calling model's list, as JSON or as its text, all its <tool_call> JSON, or BFCL's
+    Python notation. No text is two of them: a JSON list of objects holds no Python call.
 
     Raises ValueError where the response is none of them, or was cut before it got there.
     """
     if not isinstance(response, str):
-        return Calls([_call_of_function_calling_model(item) for item in response], by_interface=True)
+        return _calls_of_interface(response)
     answer = after_think(response, truncated=truncated)
     if answer is None:
         raise ValueError("the response was cut while thinking")
@@ -73,13 +74,13 @@ def read_calls(response: str | Sequence[Any], *, truncated: bool = False) -> Cal
         return Calls(parse_tool_call(answer))
     listed = _json_list(answer)
     if listed:
-        return Calls([_call_of_function_calling_model(item) for item in listed], by_interface=True)
+        return _calls_of_interface(listed)
     return Calls(parse_python_calls(answer) if answer.strip() else [])
 
 
 def _json_list(text: str) -> list[Any] | None:
-    """The JSON list that `text` is; None if it is none."""
-    if not text.lstrip().startswith("["):
+    """The JSON list that `text` is; None if it is none, or one that begins with no object or list."""
+    if _LIST_OF_OBJECTS.match(text) is None:
         return None
     try:
         value = _loads(text)
@@ -96,23 +97,15 @@ def _loads(text: str) -> Any:
         raise ValueError("JSON nested too deeply") from None
 
 
-def _call_of_function_calling_model(item: Any) -> Call:
-    """A call in one of the shapes of function-calling interfaces, arguments as an object or as its JSON text.
-
-    BFCL's result files: `{name: arguments}` (official: of several keys the first). OpenAI's: `{"type": "function",
-    "function": {"name", "arguments"}}`. The bare `{"name", "arguments"}` or `{"name", "parameters"}`, with an id or
-    without.
-    """
-    if not isinstance(item, dict) or not item:
-        raise ValueError(f"expected an object with a call, got {str(item)[:200]}")
-    inner = item.get("function")
-    if isinstance(inner, dict) and "name" in inner and len(set(inner) & set(_ARGUMENT_KEYS)) == 1:
-        return _call_of_function_calling_model(inner)
-    keys = [key for key in _ARGUMENT_KEYS if key in item]
-    name, arguments = (item["name"], item[keys[0]]) if "name" in item and len(keys) == 1 else next(iter(item.items()))
-    if isinstance(arguments, str):
-        arguments = _loads(arguments)
-    return calls_from_json([{"name": name, "arguments": arguments}])[0]
+def _calls_of_interface(items: Sequence[Any]) -> Calls:
+    """The calls of a function-calling model. official: of several keys of `{name: arguments}` the first."""
+    firsts = [
+        dict([next(iter(item.items()))])
+        if isinstance(item, dict) and len(item) > 1 and not is_named(item) and not is_named(item.get("function"))
+        else item
+        for item in items
+    ]
+    return Calls(calls_from_json(firsts, loads=_loads), by_interface=True)
 
 
 def check_answers(functions: Any, answers: Any) -> None:
@@ -122,6 +115,10 @@ def check_answers(functions: Any, answers: Any) -> None:
     if not isinstance(answers, list) or not answers:
         raise ValueError(f"a BFCL gold is a list of {{function: {{parameter: [values]}}}}, got {answers!r:.100}")
     names = [function["name"] for function in functions]
+    for function in functions:
+        required = function["parameters"].get("required") or []
+        if not isinstance(required, list):
+            raise ValueError(f"{function['name']}: required must be a list of parameters, got {required!r:.100}")
     for name, (parameter, detail) in (
         (function["name"], entry) for function in functions for entry in function["parameters"]["properties"].items()
     ):
@@ -183,7 +180,7 @@ def _problem(
     if call.name != name:
         return f"{call.name} instead of {name}"
     properties = function["parameters"]["properties"]
-    for parameter in function["parameters"]["required"]:
+    for parameter in function["parameters"].get("required") or ():
         if parameter not in call.arguments:
             return f"required parameter {parameter} is missing"
     for parameter, value in call.arguments.items():
@@ -204,6 +201,8 @@ def _value_is_accepted(value: Any, detail: Mapping[str, Any], accepted: list[Any
     if declared == "tuple" and type(value) is tuple:
         value = list(value)
     if declared == "float" and type(value) is int:
+        if abs(value) >= _FLOAT_LIMIT:
+            return False
         value = float(value)
     fits, is_variable = _check_type(value, expected, inner, accepted)
     if not fits:

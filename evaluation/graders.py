@@ -12,7 +12,7 @@ from typing import Any
 
 from evaluation import bfcl, mmlu_pro
 from reference_impl.judge.rubric import JUDGE_FAILED, JUDGED, Judge, Rubric, answer_to_judge
-from reference_impl.text.answers import equality, has_one_think_block, hash_marked, read_response
+from reference_impl.text.answers import equality, final_answer, has_one_think_block
 from reference_impl.text.equivalence import WORKERS
 
 CORRECT, WRONG, NO_ANSWER = "correct", "wrong", "no_answer"
@@ -124,13 +124,10 @@ def grade(sample: Sample, reference: Reference, judge: Judge | None = None) -> V
 
 
 def grade_math(sample: Sample, reference: MathReference) -> Verdict:
-    """Last box after the think block against the gold: integers exactly, the rest by math-verify.
-
-    Without a box, a line ``#### 42``, GSM8K's own form of a final answer, is read. Rewards know the box only.
-    """
+    """The final answer against the gold: rational numbers exactly, the rest by math-verify."""
     text = _text(sample)
-    answer = read_response(text, truncated=sample.truncated).answer or hash_marked(text, truncated=sample.truncated)
-    if not answer:
+    answer = final_answer(text, truncated=sample.truncated)
+    if answer is None:
         return _unanswered(sample, text)
     outcome = equality(reference.gold, answer)
     if outcome == "timeout":

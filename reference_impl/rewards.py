@@ -9,7 +9,7 @@ from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, choose
 from reference_impl.judge.build import build_judge
 from reference_impl.judge.rubric import Judge, answer_to_judge, parse_rubric
 from reference_impl.text.answers import equality, gold_text, has_one_think_block, read_response
-from reference_impl.text.tool_calls import Call, parse_tool_call, same_calls
+from reference_impl.text.tool_calls import Call, calls_in_blocks, same_calls, tool_call_blocks
 
 REWARD_CORRECT = 1.0
 REWARD_WRONG = 0.0
@@ -61,9 +61,10 @@ def grade_math(response: str, gold: str | int | float, truncated: bool = False) 
 def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated: bool = False) -> Graded:
     """Reward of one tool-use response (A.2): 1.0 if it is completely correct, 0.0 otherwise.
 
-    Completely correct: exactly one think block before the last <tool_call>, whose calls are the gold ones in
-    any order, with arguments equal in value and JSON type. A response cut before its closing tag has no
-    calls, so `truncated` needs no rule of its own.
+    Completely correct: exactly one think block before the <tool_call> blocks, all of them closed, whose calls, all
+    blocks together, are the gold ones in any order, with arguments equal in value and JSON type. A guess beside the
+    right call is one call too many. A response cut before a closing tag has no calls, so `truncated` needs no rule of
+    its own.
     """
     calls = _calls_after_thinking(response)
     correct = calls is not None and same_calls(calls, gold_calls)
@@ -72,11 +73,13 @@ def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated
 
 def _calls_after_thinking(response: str) -> list[Call] | None:
     """The response's calls, or None where its format is broken."""
-    before = response.rpartition("<tool_call>")[0]
-    if not has_one_think_block(before):
-        return None
+    thoughts, closing, after = response.partition("</think>")
     try:
-        return parse_tool_call(response)
+        blocks, outside = tool_call_blocks(after)
+        before = thoughts.partition("<think>")[0]
+        if "<tool_call>" in before + outside or not has_one_think_block(thoughts + closing + outside):
+            return None
+        return calls_in_blocks(blocks)
     except ValueError:
         return None
 

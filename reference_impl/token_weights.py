@@ -21,6 +21,7 @@ None, which saves computing it.
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,6 +128,37 @@ TOKEN_WEIGHTS: dict[str, TokenWeight] = {
 }
 
 NEEDS_GLOBAL_BATCH: frozenset[str] = frozenset({"entropy_top", "entropy_norm"})
+
+
+def own_weights(
+    function: TokenWeight,
+    name: str,
+    prob_BT: Tensor,
+    entropy_BT: Tensor | None,
+    mask_BT: Tensor,
+    **params: Any,
+) -> Tensor:
+    """phi of a function that is not one of these, with what every phi owes done for it: it gets probabilities and
+    entropies without gradient, at least float32, 0 where the mask is 0, and its weights are 0 there whatever it says.
+
+    Raises:
+        ValueError: no tensor of the mask's shape, or one that carries gradient.
+        FloatingPointError: a weight of a token is negative, infinite or NaN.
+    """
+    mask_BT = mask_BT.bool()
+    entropy = None if entropy_BT is None else _entropy(entropy_BT, mask_BT)
+    weights = function(_prob(prob_BT, mask_BT), entropy, mask_BT, **params)
+    if not isinstance(weights, Tensor):
+        raise ValueError(f"{name} returns {type(weights).__name__}; allowed: a tensor, a weight for every token")
+    if weights.shape != mask_BT.shape:
+        raise ValueError(f"{name} returns shape {tuple(weights.shape)} for tokens of shape {tuple(mask_BT.shape)}")
+    if weights.requires_grad:
+        raise ValueError(f"{name} returns weights with gradient: phi weighs the loss and is not trained")
+    weights = _finish(weights.to(torch.promote_types(weights.dtype, torch.float32)), mask_BT)
+    if not bool(((weights >= 0) & weights.isfinite()).all()):
+        wrong = weights[~((weights >= 0) & weights.isfinite())][0].item()
+        raise FloatingPointError(f"{name} returns the weight {wrong:g}; allowed: finite and >= 0")
+    return weights
 
 
 def _prob(prob_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,8 @@ class Inputs:
     """Code, packages and machine."""
     dtype: torch.dtype
     """In which the weights are held."""
+    phi_source: dict[str, str] = field(default_factory=dict)
+    """The file of a φ of the user's as ``run.json`` keeps it, so that others can make the run again; else nothing."""
 
     def identity(self, config: RunConfig) -> str:
         """Of all that decides the run's numbers, whatever its method is called."""
@@ -109,7 +111,9 @@ def check_inputs(config: RunConfig, policy: Path, data_folder: Path) -> Inputs:
     hashes = input_hashes(policy, data_folder, config.expert)
     dtype = join_processes(config.strategy)
     require_same("configuration, policy or data", json.dumps([config.to_dict(), hashes], sort_keys=True))
-    return Inputs(data, hashes, checkpoint_hash(policy, hashes["policy_hash"]), made_by("reference_impl"), dtype)
+    source = {} if config.phi_file is None else {"phi_source": config.phi_file.read_text(encoding="utf-8")}
+    checkpoint = checkpoint_hash(policy, hashes["policy_hash"])
+    return Inputs(data, hashes, checkpoint, made_by("reference_impl"), dtype, source)
 
 
 def prepare(config: RunConfig, inputs: Inputs, policy: Path, out: Path, results: Path | None) -> Trainer:
@@ -174,7 +178,7 @@ def link_run(once: Once, out: Path) -> dict[str, Any]:
     return {**{key: record[key] for key in taken}, "wall_seconds": 0.0, LINKED_FROM: once.linked_from}
 
 
-def finish(config: RunConfig, hashes: dict[str, Any], identity: str, found: dict[str, Any], out: Path) -> None:
+def finish(config: RunConfig, inputs: Inputs, identity: str, found: dict[str, Any], out: Path) -> None:
     """Write ``run.json``, the last file of a run."""
     record = {
         "status": "complete",
@@ -185,8 +189,9 @@ def finish(config: RunConfig, hashes: dict[str, Any], identity: str, found: dict
         "config": config.to_dict(),
         "config_hash": config.hash(),
         "code": run_code(config),
+        **inputs.phi_source,
         "identity": identity,
-        **hashes,
+        **inputs.hashes,
         **found,
     }
     write_json(out / "run.json", record)
@@ -240,7 +245,7 @@ def main(argv: list[str] | None = None) -> None:
         else:
             found = train_run(config, inputs, arguments, scale.save_minutes)
         if rank() == 0:
-            finish(config, inputs.hashes, identity, found, arguments.out)
+            finish(config, inputs, identity, found, arguments.out)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ def collect(results: Results, page: str, root: Path = ROOT) -> None:
     picture = results.require(results.root / "report" / "figures" / PICTURE.name)
     claims = decide(results, list(shown(results.decl, page)))
     runs = [json.loads(path.read_text("utf-8")) for path in results.root.glob("runs/*/*/seed*/run.json")]
+    theirs = {
+        run for name in results.decl.methods if name not in results.decl.mine_names for run in _runs(results, name)
+    }
+    runs = [run for run in runs if run["method"] in theirs]
     if results.seeds is not None:
         runs = [run for run in runs if run["seed"] in results.seeds]
     for table in tables:
@@ -59,6 +63,11 @@ def collect(results: Results, page: str, root: Path = ROOT) -> None:
         "picture": {"path": str(PICTURE), "sha256": file_hash(picture)},
     }
     write_json(root / RESULTS / "source.json", source)
+
+
+def _runs(results: Results, method: str) -> set[str]:
+    """A method and the members of its grid."""
+    return {method, *results.decl.runs(method)}
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -85,18 +85,23 @@ def difference(results: Results, plus: Sequence[str], minus: Sequence[str], colu
     """Sum of the scores of some methods minus that of as many others, on a column's questions, paired by question and
     seed; None where this scale asks no such question.
     """
-    methods = [*plus, *minus]
-    samples = scored([samples_of(results, method, column) for method in methods], column.value)
+    first, second = ([samples_of(results, method, column) for method in side] for side in (plus, minus))
+    return paired(first, second, column.value, f"{', '.join([*plus, *minus])} cannot be paired in {column.domain}")
+
+
+def paired(plus: Sequence[pd.DataFrame], minus: Sequence[pd.DataFrame], value: str, refusal: str) -> Estimate | None:
+    """The same of samples. Raises ValueError, which begins with ``refusal``, where seeds or questions are not the same;
+    of the seeds those that all have are enough.
+    """
+    samples = scored([*plus, *minus], value)
     if any(frame.empty for frame in samples):
         return None
-    parts = [matrix(frame, column.value) for frame in samples]
+    parts = [matrix(frame, value) for frame in samples]
     frames = [part.frame for part in parts]
     seeds = sorted(set.intersection(*(set(frame.index) for frame in frames)))
     if not seeds or not all(frame.columns.equals(frames[0].columns) for frame in frames):
-        raise ValueError(
-            f"{', '.join(methods)} cannot be paired in {column.domain}: "
-            f"{[frame.shape[1] for frame in frames]} questions, seeds {[list(frame.index) for frame in frames]}"
-        )
+        questions, found = [frame.shape[1] for frame in frames], [list(frame.index) for frame in frames]
+        raise ValueError(f"{refusal}: {questions} questions, seeds {found}")
     values = [frame.loc[seeds].to_numpy() for frame in frames]
     first, second = sum(values[: len(plus)]), sum(values[len(plus) :])
     return paired_difference(first, second, strata=parts[0].strata_N)
@@ -110,8 +115,12 @@ def same_answers(results: Results, a: str, b: str, domain: str) -> bool:
     """Whether two methods gave the same answers to everything: they are one checkpoint, or runs from one."""
     if a == b or EXPERT in (a, b):
         return False
-    first, second = (results.scores(domain, method)[SAMPLE] for method in (a, b))
-    return first.equals(second)
+    return same_samples(*(results.scores(domain, method) for method in (a, b)))
+
+
+def same_samples(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two sets of samples are the same answers."""
+    return first[SAMPLE].equals(second[SAMPLE])
 
 
 def unreadable_share(samples: pd.DataFrame) -> float | None:

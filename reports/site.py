@@ -24,6 +24,7 @@ from reference_impl.config import Declarations, choose
 from reference_impl.config.experiments import Experiment
 from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
+from reports.against import Report
 from reports.claims import FAILS, HOLDS, UNDECIDED, UNTESTED, Claim, Comparison, decide, family_wise
 from reports.inputs import PUBLISHED, ROOT, Results, add_common, open_results, run_command
 from reports.pages import data_uri, environment, is_miniature, low_confidence, style
@@ -109,6 +110,16 @@ def table_view(results: Results, name: str, entry: Experiment) -> TableView:
     methods = (results.decl.methods[method] for method in table.methods if method in results.decl.methods)
     doubtful = frozenset(method.name for method in methods if low_confidence(method.paper))
     return TableView(name, entry.paper, table, entry.reading, column_groups(table), doubtful, files)
+
+
+def yours(results: Results) -> tuple[Report, str] | None:
+    """The user's last comparison with its figure, which is no part of the paper's claims; None where there is none."""
+    folder = results.root / "report"
+    if not (folder / "compare.json").is_file():
+        return None
+    made = Report.model_validate_json((folder / "compare.json").read_bytes())
+    image = results.require(folder / "figures" / "compare.svg").read_bytes()
+    return made, data_uri(image, "image/svg+xml")
 
 
 def view(results: Results, name: str, entry: Experiment) -> TableView | FigureView:
@@ -213,6 +224,7 @@ def render(results: Results, page: str) -> str:
         paper_policies=sorted({decl.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
         style=style(),
         views=views,
+        yours=yours(results),
         absent=[f"{entry.paper}, {entry.title}" for name, entry in wanted.items() if name not in here],
         pages=declared(decl, "page") if page == EVERYTHING else {},
         claims=[claim_view(claim) for claim in claims],

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from reference_impl.text.tool_calls import MAX_CHARACTERS, Call
+from reference_impl.text.strict_json import MAX_CHARACTERS
+from reference_impl.text.tool_calls import Call
 
 _MARKER = "functions in JSON format that you can invoke"
 _CLOSING = {"(": ")", "[": "]", "{": "}"}

@@ -61,14 +61,18 @@ def check_targets(targets: Iterable[str], known: Iterable[str]) -> None:
             raise ValueError(f"there is no target {target!r}{hint(target, names)} (docs/declarations.md lists them)")
 
 
-def begin(arguments: list[str], known: Iterable[str], regraded: Mapping[str, Sequence[str]]) -> None:
+def begin(
+    arguments: list[str], known: Iterable[str], regraded: Mapping[str, Sequence[str]], compared: Sequence[str]
+) -> None:
     """What every call does first.
 
-    ``known``: the targets; ``regraded``: those that grade again, with their files. Raises ValueError as
-    `check_targets`, and where there is nothing yet to grade again.
+    ``known``: the targets; ``regraded``: those that grade again, with their files; ``compared``: the methods of
+    `compare`. Raises ValueError as `check_targets`, and where there is nothing yet to grade again, or to compare.
     """
     targets = asked(arguments)
     check_targets(targets, known)
+    if "compare" in targets and not compared:
+        raise ValueError("compare: which? --config methods='[sft_best_rl, chord_phi]'; the last is the baseline")
     for target in targets:
         if target in regraded and not regraded[target]:
             method = target.removeprefix("regrade").removeprefix("_") or "everything"

@@ -22,7 +22,7 @@ sync to the sampler after every update, advantages divided by the group's standa
 
 def document() -> str:
     """The text of docs/declarations.md."""
-    plan = load_plan({"scale": SCALE})
+    plan = load_plan({"scale": SCALE, "mine": ""})
     entries = {name: plan.choice.declarations.experiments[name] for name in plan.choice.experiments()}
     parts = [HEAD, "## Overview\n", _overview(plan, entries)]
     for name, entry in entries.items():

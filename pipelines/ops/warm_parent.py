@@ -35,8 +35,10 @@ IMPORTED = (
     "evaluation.score",
     "pipelines.data.check",
     "pipelines.policy.shipped",
+    "reports.against",
     "reports.cases",
     "reports.figures",
+    "reports.phi_board",
     "reports.site",
     "reports.tables",
 )

@@ -8,6 +8,14 @@ from reference_impl.config import Declarations, RunConfig, Scale, load_task, res
 from reference_impl.config.experiments import TableEntry
 from reference_impl.config.model import refuse, unknown
 
+RULES = frozenset({
+    "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
+    "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
+    "manifest", "phi_board", "policy", "prune", "ranking", "regrade", "retrain_policies", "retrain_policy",
+    "score", "select", "site", "table", "train",
+})  # fmt: skip
+"""What the workflow calls its own rules and targets; a test compares it with them."""
+
 
 @cache
 def benchmarks() -> list[str]:
@@ -77,12 +85,57 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
         phases = {key: value for key, value in config.mu.items() if key.endswith("_steps") and key != "sft_steps"}
         name = config.mu["schedule"]
         if sum(phases.values()) > config.steps:
+            source = declarations.source(declarations.owner(config.method)[0].name)
             lengths = " + ".join(f"{key} {value:g}" for key, value in phases.items())
             found.append(
-                f"methods.yaml: {config.method} in {config.domain} at scale {scale.name}: mu's {name} is longer "
+                f"{source}: {config.method} in {config.domain} at scale {scale.name}: mu's {name} is longer "
                 f"than the run: {lengths}, the run has {config.steps} steps"
             )
     return found
+
+
+def check_names(declarations: Declarations) -> None:
+    """A method is a target by its name. Raises ValueError for each that has the name of another target."""
+    refuse(
+        f"{declarations.source(name)}: {name}: the workflow's own name: choose another"
+        for name in declarations.methods
+        if name in RULES or name.startswith("regrade_")
+    )
+
+
+BASELINE = "chord_phi"
+"""What the user's methods are compared with where no methods are named."""
+
+
+def compared_methods(declarations: Declarations, scale: Scale, named: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What `compare` compares: the named methods, or the user's and `chord_phi`; none where there are none.
+
+    Raises ValueError for an unknown name, one that is not evaluated or stands twice, and a method that shares no domain
+    of the scale with the last, the baseline.
+    """
+
+    def shared(name: str, baseline: str) -> set[str]:
+        return set(declarations.method_domains(name)) & set(declarations.method_domains(baseline)) & set(scale.domains)
+
+    def evaluated(name: str) -> bool:
+        return declarations.method(name).role == "method"
+
+    if named is None:
+        own = [name for name in declarations.mine_names if evaluated(name) and shared(name, BASELINE)]
+        return (*own, BASELINE) if own else ()
+    known = {name: declarations.method(name) for name in named}
+    if len(named) < 2 or len(known) < len(named):
+        raise ValueError(f"methods: {', '.join(named)}: name two or more, each once; the last is the baseline")
+    unfit = (name for name in named if not evaluated(name))
+    refuse(f"methods: {name} has role {known[name].role}: only role method is evaluated" for name in unfit)
+    *others, baseline = named
+    refuse(
+        f"methods: {name} ({', '.join(known[name].domains)}) and {baseline} ({', '.join(known[baseline].domains)}) "
+        f"share no domain of scale {scale.name}"
+        for name in others
+        if not shared(name, baseline)
+    )
+    return named
 
 
 def check_experiments(declarations: Declarations, source: str) -> None:

@@ -10,6 +10,9 @@ from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_shipped
 from reference_impl.config import Declarations, Scale, resolve_run
 
+PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
+"""Keys of a method besides those in which two must agree to differ in φ alone."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -22,6 +25,8 @@ class Choice:
     """Task → the user's own questions for it."""
     given_policies: Mapping[str, str] = field(default_factory=dict)
     """Model of models.yaml → the user's folder or commit hash."""
+    compared: tuple[str, ...] = ()
+    """What `compare` compares; the last is the baseline. Empty: nothing was named, and the user has no methods."""
 
     @property
     def training_runs(self) -> list[str]:
@@ -70,6 +75,24 @@ class Choice:
         """The scale's domains that a method is declared for; `only` leaves out all but its own."""
         declared = self.declarations.method_domains(method)
         return [name for name in self.scale.domains if name in declared and (only is None or name in only)]
+
+    def common_domains(self, method: str, baseline: str) -> tuple[str, ...]:
+        """The scale's domains that both are declared for."""
+        return tuple(self.domains(method, tuple(self.domains(baseline))))
+
+    @cached_property
+    def boards(self) -> dict[str, list[tuple[str, ...]]]:
+        """Domain → methods that differ in φ alone, for every such group in which there is a choice of φ."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for domain in self.scale.domains:
+            groups: dict[str, list[str]] = {}
+            for name, method in self.declarations.methods.items():
+                if method.role == "method" and method.trains and domain in self.domains(name):
+                    groups.setdefault(method.model_dump_json(exclude=PHI_AND_NAMES), []).append(name)
+            several = [tuple(names) for names in groups.values() if len(names) > 1]
+            if several:
+                found[domain] = several
+        return found
 
     def experiments(self, kind: str | None = None) -> list[str]:
         """Names of the tables, figures and pages of which the scale has a domain, in the report's order."""

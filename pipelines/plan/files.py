@@ -182,6 +182,27 @@ class Files:
         made = [path for name in entry.methods for part in parts[entry.kind] for path in part(name, domains)]
         return made + [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
 
+    def comparison_sources(self) -> list[str]:
+        """What `compare` reads: scores, and the records of what trains, in the domains that a method shares with the
+        baseline.
+        """
+        if not self.choice.compared:
+            return []
+        *others, baseline = self.choice.compared
+        shared = {name: self.choice.common_domains(name, baseline) for name in others}
+        shared[baseline] = tuple(domain for domain in self.choice.scale.domains if domain in sum(shared.values(), ()))
+        return [path for name, domains in shared.items() for path in self._made(name, domains)]
+
+    def board_sources(self) -> list[str]:
+        """What `phi_board` reads."""
+        boards = self.choice.boards.items()
+        places = [(name, (domain,)) for domain, groups in boards for names in groups for name in names]
+        return [path for place in places for path in self._made(*place)]
+
+    def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
+        """Records and scores of a method, and of the pruning of the grids behind it."""
+        return self.records(method, domains) + self.scores(method, domains) + self.pruned([method], domains)
+
     def report_pruned(self, experiment: str) -> list[str]:
         """Records of the pruning of every grid behind a table, figure or page, in its domains."""
         entry = self.choice.declarations.experiments[experiment]

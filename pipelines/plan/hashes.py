@@ -4,8 +4,9 @@ The rules give a hash to its job as a parameter: a job reruns when its own setti
 configuration file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipelines.data.stages import load_stage
@@ -14,6 +15,7 @@ from pipelines.plan.digest import digest
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
 from reference_impl.config import domain_size, load_task, resolve_run
+from reference_impl.files import file_hash
 from reference_impl.run.code import grader_code, run_code
 
 HOW_NOT_WHAT = frozenset({"ask", "url", "model", "budget", "prices", "concurrency", "timeout"})
@@ -102,6 +104,17 @@ class Hashes:
         """Of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.choice.declarations.experiments[experiment]
         return digest([entry.model_dump(), [self.choice.declarations.method(name).label for name in entry.methods]])
+
+    def labels(self, methods: Iterable[str]) -> str:
+        """Of how methods are called, and of their φ."""
+        entries = map(self.choice.declarations.method, methods)
+        return digest([[method.name, method.label, method.phi.given()] for method in entries])
+
+    @staticmethod
+    def comparison(results: str) -> str:
+        """Of the user's last comparison, which pages show; no input of theirs: to make a page makes no comparison."""
+        path = Path(results, "report", "compare.json")
+        return file_hash(path) if path.is_file() else ""
 
     def _judge(self, domain: str, task: str) -> list[str]:
         """A task's judge as its hashes have had it from the first version on, which evaluations are known by."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.plan.changed import changed_code
-from pipelines.plan.checks import check_experiments, check_scale, schedule_warnings
+from pipelines.plan.checks import check_experiments, check_names, check_scale, compared_methods, schedule_warnings
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.plan.hashes import Hashes
@@ -40,6 +40,12 @@ class Plan:
         """What the jobs get."""
         return Options(self.choice)
 
+    @property
+    def mine(self) -> str:
+        """The file with the user's methods; empty where there is none."""
+        found = self.choice.declarations.mine
+        return "" if found is None else os.path.abspath(found.path)
+
     def warnings(self) -> list[str]:
         """What is allowed and probably not meant."""
         return schedule_warnings(self.choice.declarations, self.choice.scale)
@@ -56,13 +62,15 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     the file, the offending value and the allowed or nearest ones.
     """
     workflow = parse_workflow(config)
-    declarations = load_declarations(root)
+    declarations = load_declarations(root, workflow.mine)
+    check_names(declarations)
     check_experiments(declarations, os.path.relpath(root / "experiments.yaml"))
     scale = load_scale(workflow.scale, root)
     scale = _with_data_options(scale, workflow.data_options)
     check_scale(declarations, scale)
     data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}
-    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies)
+    compared = compared_methods(declarations, scale, workflow.methods)
+    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies, compared)
     check_policies(choice.policies, choice.given_policies, scale.name)
     return Plan(choice)
 

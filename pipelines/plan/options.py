@@ -40,6 +40,11 @@ class Options:
         tasks = [task for task in self.choice.scale.domains[domain].tasks if task in local]
         return [word for task in tasks for word in ("--data", f"{task}={local[task].path}")]
 
+    def boards(self) -> list[str]:
+        """Options of reports.phi_board: a board each."""
+        boards = self.choice.boards.items()
+        return [word for domain, groups in boards for names in groups for word in ("--board", domain, *names)]
+
     def judge(self, domain: str, task: str) -> list[str]:
         """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
         judge = self.choice.scale.domains[domain].judge

@@ -33,6 +33,14 @@ class Workflow(Declared):
     """
     policies: dict[str, LocalPath] = Field(default_factory=dict)
     """Model of `models.yaml` → a local folder with it, or another commit hash on the hub."""
+    mine: str | None = None
+    """File with methods of your own, in the form of methods.yaml; left out: `my_methods.yaml`, where it is there.
+    Empty: none.
+    """
+    methods: Several[str] | None = None
+    """What the target `compare` compares; the last is the baseline. Left out: your own methods with `chord_phi`.
+    `--config methods='[mine, chord_phi]'`.
+    """
     data_options: dict[str, DataOptions] = Field(default_factory=dict)
     """Domain → options of its data stage, beside the scale's or in their place.
     `--config data_options='{tool: {answers: folder}}'`.

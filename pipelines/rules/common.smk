@@ -6,10 +6,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from pipelines.ops import call, warm
+from pipelines.ops.try_phi import try_own_phi
 from pipelines.plan import PAGES, load_plan
+from reference_impl.config.mine import MINE
 
 try:
     PLAN = load_plan(config)
+    os.environ[MINE] = PLAN.mine
+    if workflow.is_main_process:
+        try_own_phi(PLAN.choice.declarations, Path(".snakemake"))
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
@@ -26,6 +31,9 @@ RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
 SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
 EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
 REGRADED = f"{RESULTS}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
+
+# Of every job; braces doubled, since Snakemake formats the path, and a clone's folder may have some.
+ENVIRONMENT = f"{workflow.basedir}/environment.yml".replace("{", "{{").replace("}", "}}")
 
 # Jobs run side by side with one thread each: spinning threads beside another busy process cost a factor of 40.
 for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}.items():

@@ -15,7 +15,7 @@ rule candidates:
         f"{LOGS}/data/{{domain}}/candidates.log",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -46,7 +46,7 @@ rule data:
     # Seconds each in the sandbox, and all else waits for them.
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -75,7 +75,7 @@ rule manifest:
         f"{LOGS}/data/{{domain}}/manifest.log",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -105,7 +105,7 @@ rule check_rows:
         expert="[a-z0-9_]+",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -130,7 +130,7 @@ rule benchmarks:
         f"{LOGS}/data/benchmarks.log",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -152,7 +152,7 @@ rule fetch:
         f"{LOGS}/data/{{task}}.log",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

@@ -13,7 +13,7 @@ rule generate:
         f"{LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: PLAN.options.resources("generate")["threads"]
     resources:
         gpu=PLAN.options.resources("generate")["gpu"],
@@ -46,7 +46,7 @@ rule score:
         f"{LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     # 12,032 answers of 40,000 characters, as the longest of the paper are, took 1.1 GB.
     threads: 1
     resources:
@@ -79,7 +79,7 @@ rule grade_again:
     log:
         f"{LOGS}/regrade/{{domain}}/{{method}}/seed{{seed}}/{{task}}.log",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

@@ -24,7 +24,7 @@ rule policy:
         policy="|".join(SANDBOX_POLICIES) or "none",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -49,7 +49,7 @@ rule hub_policy:
         policy="|".join(PLAN.choice.hub_policies) or "none",
     priority: 30
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -73,7 +73,7 @@ rule retrain_policy:
     wildcard_constraints:
         policy="[a-z0-9-]+",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

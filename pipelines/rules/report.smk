@@ -14,7 +14,7 @@ rule table:
         table="|".join(PLAN.choice.experiments("table")),
     priority: lambda wildcards: 10 if wildcards.table in PLAN.choice.headline else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -45,7 +45,7 @@ rule figure:
         figure="|".join(PLAN.choice.experiments("figure")),
     priority: lambda wildcards: 10 if wildcards.figure in PLAN.choice.headline else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -76,7 +76,7 @@ rule case_page:
     wildcard_constraints:
         case_page="|".join(PLAN.choice.experiments("page")) or "none",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -95,6 +95,67 @@ rule case_page:
         " --out {output.html} > {log} 2>&1"
 
 
+rule comparison:
+    input:
+        PLAN.files.comparison_sources(),
+    output:
+        multiext(f"{RESULTS}/report/compare", ".md", ".csv", ".json"),
+        multiext(f"{RESULTS}/report/figures/compare", ".png", ".svg"),
+    log:
+        f"{LOGS}/report/compare.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        results=lambda wildcards: RESULTS,
+        seeds=list(PLAN.choice.seeds),
+        methods=list(PLAN.choice.compared),
+        settings=PLAN.hashes.labels(PLAN.choice.compared),
+        out=subpath(output[0], parent=True),
+    message:
+        "Report: compare {params.methods}"
+    shell:
+        "{params.start} reports.against --methods {params.methods} --scale {params.scale} --results {params.results}"
+        " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
+
+
+rule ranking:
+    input:
+        PLAN.files.board_sources(),
+    output:
+        multiext(f"{RESULTS}/report/phi_board", ".md", ".json"),
+    log:
+        f"{LOGS}/report/phi_board.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        results=lambda wildcards: RESULTS,
+        seeds=list(PLAN.choice.seeds),
+        boards=PLAN.options.boards(),
+        settings=PLAN.hashes.labels(
+            name for groups in PLAN.choice.boards.values() for names in groups for name in names
+        ),
+        out=subpath(output[0], parent=True),
+    message:
+        "Report: every phi, ranked"
+    shell:
+        "{params.start} reports.phi_board {params.boards} --scale {params.scale} --results {params.results}"
+        " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
+
+
 rule site:
     input:
         PUBLISHED,
@@ -110,7 +171,7 @@ rule site:
     # The page that the default target makes comes before the jobs of everything else.
     priority: lambda wildcards: 20 if PAGES[wildcards.page] == "headline" else 0
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -122,6 +183,7 @@ rule site:
         results=lambda wildcards: RESULTS,
         seeds=list(PLAN.choice.seeds),
         shown=lambda wildcards: PAGES[wildcards.page],
+        yours=PLAN.hashes.comparison(RESULTS),
     message:
         "Report: the page of {params.shown}, beside the paper's printed values"
     shell:

@@ -18,7 +18,7 @@ rule train:
         f"{LOGS}/train/{{domain}}/{{run}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.train_priority(wildcards.domain, wildcards.run)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["threads"]
     resources:
         gpu=lambda wildcards: PLAN.options.train_resources(wildcards.domain, wildcards.run)["gpu"],
@@ -51,7 +51,7 @@ rule select:
         f"{LOGS}/select/{{domain}}/{{selection}}/seed{{seed}}.log",
     priority: lambda wildcards: 1 + PLAN.options.priority(wildcards.domain, wildcards.selection)
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,
@@ -79,7 +79,7 @@ rule prune:
     log:
         f"{LOGS}/prune/{{domain}}/{{grid}}/seed{{seed}}.log",
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=0,

@@ -1,20 +1,23 @@
-"""The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale."""
+"""The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale; and the user's methods."""
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reference_impl.config.experiments import Experiment, read_experiments
 from reference_impl.config.fields import Name
-from reference_impl.config.methods import Domain, Method
+from reference_impl.config.methods import Domain, Method, OwnPhi
+from reference_impl.config.mine import Mine, find_mine, phi_problems
 from reference_impl.config.model import Declared, choose, parse, read_yaml, refuse, unknown
 from reference_impl.config.scales import Scale
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"
 NOT_INHERITED = ("label", "like", "paper")
 """What an entry with `like` says for itself."""
+NOT_THE_PAPERS = "not of the paper"
+"""What a user's entry quotes unless it says."""
 Entries = Mapping[str, dict[str, Any]]
 Model = TypeVar("Model", bound=Declared)
 
@@ -29,10 +32,32 @@ class Declarations:
     """Tables, figures and pages, in the report's order."""
     headline: tuple[str, ...]
     """Those of them that the default target makes."""
+    mine: Mine | None = None
+    """The user's file, whose methods are among the others."""
 
     def method(self, name: str) -> Method:
         """The entry called ``name``. Raises ValueError naming the nearest."""
-        return self.methods[choose("method", name, self.methods, "methods.yaml")]
+        return self.methods[choose("method", name, self.methods, self._files)]
+
+    @property
+    def mine_names(self) -> tuple[str, ...]:
+        """The user's methods, in their file's order."""
+        return tuple(name for name in self.methods if self.mine is not None and name in self.mine.methods)
+
+    def source(self, name: str) -> str:
+        """The file that a method stands in, for messages."""
+        return self.mine.source if self.mine is not None and name in self.mine.methods else "methods.yaml"
+
+    def phi_file(self, method: Method) -> Path | None:
+        """The Python file of a method's φ where it is one of the user's; None: it is in `TOKEN_WEIGHTS`."""
+        if not isinstance(method.phi, OwnPhi):
+            return None
+        assert self.mine is not None
+        return self.mine.phi_file(method.phi)
+
+    @property
+    def _files(self) -> str:
+        return "methods.yaml" if self.mine is None else f"methods.yaml and {self.mine.source}"
 
     def method_domains(self, name: str) -> tuple[str, ...]:
         """The domains that a method is trained in."""
@@ -54,12 +79,15 @@ class Declarations:
             if run in runs:
                 return self.methods[name], runs[run]
         known = [run_name for name in self.methods for run_name in self.runs(name)]
-        choose("run", run, known, "methods.yaml")
+        choose("run", run, known, self._files)
         raise AssertionError("unreachable")
 
 
-def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
-    """Read and check the three declaration files under ``root``. Raises ValueError with every mistake of a file."""
+def load_declarations(root: Path = CONFIG_DIR, mine: str | None = None) -> Declarations:
+    """Read and check the three declaration files under ``root``, and the user's methods (`find_mine`).
+
+    Raises ValueError with every mistake of a file.
+    """
     source, domains = _entries(root / "domains.yaml")
     parsed_domains = _parse_entries(Domain, domains, source)
     source, methods = _entries(root / "methods.yaml")
@@ -71,7 +99,30 @@ def load_declarations(root: Path = CONFIG_DIR) -> Declarations:
         for method in parsed_methods.values()
         for problem in _wrong_references(decl, method, source)
     )
+    found = find_mine(mine)
+    return decl if found is None else _with_mine(decl, methods, found)
+
+
+def _with_mine(decl: Declarations, methods: Entries, mine: Mine) -> Declarations:
+    """The declarations with the user's methods among them. Raises ValueError with every mistake of the user's file."""
+    source, entries = _entries(mine.path)
+    refuse(f"{source}: {name}: methods.yaml has this name: choose another" for name in entries if name in methods)
+    entries = {name: {"label": name, "paper": NOT_THE_PAPERS, **entry} for name, entry in entries.items()}
+    parsed = _parse_entries(Method, {**methods, **entries}, source)
+    mine = replace(mine, methods=frozenset(entries))
+    decl = replace(decl, methods=parsed, mine=mine)
+    refuse(
+        f"{source}: {name}: {problem}"
+        for name in entries
+        for problem in (*_wrong_references(decl, parsed[name], source), *_wrong_phi(mine, parsed[name]))
+    )
     return decl
+
+
+def _wrong_phi(mine: Mine, method: Method) -> Iterator[str]:
+    """What is wrong with a φ of the user's."""
+    if isinstance(method.phi, OwnPhi):
+        yield from phi_problems(mine, method.phi)
 
 
 def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
@@ -137,6 +188,8 @@ def _wrong_like(entries: Entries, name: str, source: str) -> list[str]:
 
 def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterator[str]:
     """What is wrong with the methods, domains, policies and experts that an entry names: they must exist, and fit."""
+    if isinstance(method.phi, OwnPhi) and decl.mine is None:
+        yield f"phi: {method.phi.name!r} is a file's: it belongs into your own my_methods.yaml"
     for reference in method.builds_on:
         if reference not in decl.methods:
             yield from unknown("method", reference, ["policy", *decl.methods], source)

@@ -1,8 +1,9 @@
 """The keys of methods.yaml and domains.yaml: what the paper says of its methods and of their domains."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config.fields import (
@@ -54,11 +55,49 @@ class Focal(Declared):
     """0 is plain SFT."""
 
 
+class OwnPhi(Declared):
+    """A function of the user's, in a Python file beside my_methods.yaml, with keyword parameters of its own."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, bool | int | float | str]
+
+    name: str
+    """FILE.py:FUNCTION."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_function(cls, name: str) -> str:
+        if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", name):
+            raise ValueError(f"unknown value {name!r}: a φ of yours is FILE.py:FUNCTION")
+        return name
+
+    @property
+    def file(self) -> str:
+        """The Python file, as seen from my_methods.yaml."""
+        return self.name.rpartition(":")[0]
+
+    @property
+    def function(self) -> str:
+        """The function in it."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the function gets by keyword."""
+        return dict(self.__pydantic_extra__)
+
+
+def _declared_or_own(value: Any, declared: ValidatorFunctionWrapHandler) -> Any:
+    value = {"name": value} if isinstance(value, str) else value
+    if isinstance(value, dict) and ":" in str(value.get("name")):
+        return OwnPhi.model_validate(value, strict=True)
+    return declared(value)
+
+
 Phi = Annotated[
-    Annotated[PlainPhi | EntropyTop | IsClip | Focal, Field(discriminator="name")],
-    BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+    Annotated[PlainPhi | EntropyTop | IsClip | Focal, Field(discriminator="name")], WrapValidator(_declared_or_own)
 ]
-"""A name, or {name, its parameters}."""
+"""A name, or {name, its parameters}; in my_methods.yaml also an `OwnPhi`."""
 
 
 class Budget(Declared):
@@ -149,7 +188,9 @@ class Method(Declared):
     mu: Schedule | None = None
     """μ of Eq. 3, the share of the expert's loss, as a schedule; its parameters are a value, or one for each domain."""
     phi: Phi = PlainPhi(name="none")
-    """Token weights of the expert's loss (Eq. 6): a name, or {name, parameters}."""
+    """Token weights of the expert's loss (Eq. 6): a name, or {name, parameters}. In `my_methods.yaml` the name may be
+    `FILE.py:FUNCTION`, a function of your own.
+    """
     group_size: GroupSize | None = None
     """K, rollouts per prompt; left out: the domain's."""
     sync_every: Count = 1

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from reference_impl.config.declarations import Declarations
@@ -78,6 +79,8 @@ class RunConfig:
     """Of truncated importance sampling between sampler and policy; None, as in the paper: the two are taken as one."""
     share_prompts: bool = False
     """An update computes the prompt of a group once, in packed rows."""
+    phi_file: Path | None = None
+    """Where a φ of the user's is; what it computes is part of the run's code, where it lies of nothing."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready copy: what `run.json` records and `hash` is of."""
@@ -86,7 +89,8 @@ class RunConfig:
             "strategy": self.strategy.model_dump(),
             "engine_options": self.engine_options.given(),
         }
-        return json.loads(json.dumps({**vars(self), **models}))
+        values = {key: value for key, value in vars(self).items() if key != "phi_file"}
+        return json.loads(json.dumps({**values, **models}))
 
     def settings(self) -> dict[str, Any]:
         """The same without names: two runs of the same settings that start from the same weights and read the same
@@ -173,7 +177,8 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
     """
     method, rate = decl.owner(run)
     paper = decl.domains[choose("domain", domain, decl.domains, "domains.yaml")]
-    choose("domain", domain, decl.method_domains(method.name), f"methods.yaml: {method.name}")
+    source = f"{decl.source(method.name)}: {method.name}"
+    choose("domain", domain, decl.method_domains(method.name), source)
     sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale.name}")]
     assert rate is not None
 
@@ -204,7 +209,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         steps=steps_in_all,
         epochs=epochs,
         steps_divisor=sizes.steps_divisor,
-        mu=_resolved_mu(method.mu, domain, sizes.steps_divisor, f"methods.yaml: {method.name}.mu, {domain}"),
+        mu=_resolved_mu(method.mu, domain, sizes.steps_divisor, f"{source}.mu, {domain}"),
         phi=method.phi.given(),
         mixed=method.mixed.given() if method.mixed else {"demonstrations": 0, "shaping": None},
         auxiliary=method.auxiliary.given() if method.auxiliary else {},
@@ -229,4 +234,5 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         engine_options=scale.engine_options,
         tis_cap=scale.tis_cap,
         share_prompts=scale.share_prompts,
+        phi_file=decl.phi_file(method),
     )

@@ -23,7 +23,7 @@ from reference_impl.files import read_jsonl
 from reference_impl.losses import chord_loss, grpo_loss, sft_loss
 from reference_impl.rewards import math_reward
 from reference_impl.strategy.models import load_model
-from reference_impl.text.chat import DATE, end_of_turn
+from reference_impl.text.chat import chat_text, end_of_turn
 from reference_impl.text.prompts import render
 from reference_impl.token_weights import p_one_minus_p
 
@@ -62,11 +62,9 @@ class ChordTrainer(GRPOTrainer):
     def tokens_of(self, row: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Ids of the prompt, up to where the assistant's turn begins, and of the response with its end of turn."""
         tokenizer = self.processing_class
-        prompt = tokenizer.apply_chat_template(
-            row["prompt"], add_generation_prompt=True, tokenize=False, date_string=DATE
-        )
         prompt_ids, response_ids = (
-            tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, row["completion"])
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (chat_text(tokenizer, row["prompt"]), row["completion"])
         )
         return torch.tensor(prompt_ids), torch.tensor([*response_ids, end_of_turn(tokenizer)])
 

@@ -9,12 +9,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from reference_impl.judge.client import ReplyError, first_problem
 from reference_impl.judge.rubric import ItemVerdict, Judgement, Rubric, aggregate
+from reference_impl.text.strict_json import strict_json
 
 PROMPT_VERSION = 1
 """Raised with every change of the texts below or of what a reply means: cached verdicts are kept apart by it."""
@@ -144,27 +145,13 @@ def read_reply(text: str, inquiry: Inquiry, rubric: Rubric, aggregation: str) ->
     text = text.rpartition("</think>")[2].strip()
     fenced = _FENCE.fullmatch(text)
     try:
-        reply = AGGREGATIONS[aggregation].model_validate(strict_json(fenced[1] if fenced else text))
+        value = strict_json(fenced[1] if fenced else text)
+    except ValueError as error:
+        raise ReplyError(f"not JSON: {error}") from None
+    try:
+        reply = AGGREGATIONS[aggregation].model_validate(value)
     except ValidationError as error:
         raise ReplyError(first_problem(error)) from None
     if reply.code != inquiry.code:
         raise ReplyError("it does not repeat the code")
     return reply.judgement(rubric)
-
-
-def strict_json(text: str) -> Any:
-    """The JSON value of `text`, without repeated keys and NaN. Raises ReplyError."""
-    try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ReplyError(f"not JSON: {error}") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ReplyError("an object with a repeated key")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> Any:
-    raise ReplyError(f"{name} is not JSON")

@@ -32,7 +32,7 @@ def run_code(config: RunConfig) -> dict[str, str]:
     always = config.mu.get("value") if schedule == "constant" else None
     parts = {"mu": [f"reference_impl.mu:MU_SCHEDULES[{schedule}]"], "reward": _reward(config)}
     if always != 0:
-        parts["phi"] = [f"reference_impl.token_weights:TOKEN_WEIGHTS[{config.phi['name']}]"]
+        parts["phi"] = _phi(config)
         parts["sft loss"] = [f"{LOSSES}:sft_loss", f"{LOSSES}:chord_loss"]
     if always != 1:
         parts["advantages"] = ["reference_impl.advantages:group_advantages"]
@@ -52,6 +52,14 @@ def grader_code(kind: str, judge: JudgeSettings | None) -> str:
     """SHA-256 of the source that gives the verdicts of a kind of task; ``judge``: of a judged one."""
     judges = JUDGES[judge.kind] if judge is not None and kind == "judge" else ()
     return source_hash(*GRADERS[kind], *judges)
+
+
+def _phi(config: RunConfig) -> list[str]:
+    """The project's, or the user's with what is done around it."""
+    weights, name = "reference_impl.token_weights", config.phi["name"]
+    if config.phi_file is None:
+        return [f"{weights}:TOKEN_WEIGHTS[{name}]"]
+    return [f"{config.phi_file}:{name.rpartition(':')[2]}", f"{weights}:own_weights"]
 
 
 def _reward(config: RunConfig) -> list[str]:

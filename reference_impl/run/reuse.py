@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from reference_impl.config import RunConfig
 from reference_impl.files import read_jsonl, replace_folder
+from reference_impl.run.code import run_code
 from reference_impl.run.identity import hash_of
 from reference_impl.strategy.distributed import max_over_ranks, rank
 
@@ -58,7 +59,8 @@ def run_identity(config: RunConfig, checkpoint: str, data: Mapping[str, str], ma
     ``checkpoint`` and ``data`` are hashes of what it starts from and of its data files; ``made_by`` says which code
     runs where (`run.provenance.made_by`).
     """
-    return hash_of({"settings": config.settings(), "checkpoint": checkpoint, "data": data, **made_by})
+    own = {} if config.phi_file is None else {"phi": run_code(config).get("phi")}  # no part of the project's code
+    return hash_of({"settings": config.settings(), "checkpoint": checkpoint, "data": data, **made_by, **own})
 
 
 class Claim:

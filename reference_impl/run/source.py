@@ -5,6 +5,7 @@ is not either. Files are read and parsed, never imported, so that a plan stays f
 
 A root names a definition, ``reference_impl.advantages:group_advantages``, or an entry of a table of functions,
 ``reference_impl.mu:MU_SCHEDULES[constant]``; a module alone, ``reference_impl.text.equivalence_worker``, is all of it.
+A file of the user's is named by its path, ``/folder/my_phi.py:squared``; what it imports from there is followed too.
 """
 
 import ast
@@ -17,10 +18,10 @@ from pathlib import Path
 
 from reference_impl.run.identity import ROOT
 
-ROOT_FORM = re.compile(r"(?P<module>[\w.]+)(:(?P<name>\w+)(\[(?P<key>[^\]]+)\])?)?")
+ROOT_FORM = re.compile(r"(?P<module>[\w.]+|/.+\.py)(:(?P<name>\w+)(\[(?P<key>[^\]]+)\])?)?")
 
 Place = tuple[str, str]
-"""A module's dotted name and the name of a definition in it."""
+"""A module's dotted name, or its path, and the name of a definition in it."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,24 @@ def _module(name: str) -> Module | None:
                 definitions[defined] = statement
             case ast.Import():
                 # `import a.b` binds `a`; this project writes `from a import b`.
-                imports |= {alias.asname: (alias.name, "") for alias in statement.names if alias.asname}
+                bound = {alias.asname or alias.name: alias.name for alias in statement.names}
+                imports |= {short: (_beside(path, whole), "") for short, whole in bound.items() if "." not in short}
             case ast.ImportFrom(module=str(source), level=0):
                 for alias in statement.names:
-                    whole = f"{source}.{alias.name}"
+                    whole, source = f"{statement.module}.{alias.name}", _beside(path, str(statement.module))
                     imports[alias.asname or alias.name] = (source, alias.name) if _file(whole) is None else (whole, "")
     return Module(definitions, imports, added)
 
 
+def _beside(path: Path, name: str) -> str:
+    """The name of a module that the file ``path`` imports: a path where it lies beside it and is not the project's."""
+    beside = path.with_name(f"{name}.py")
+    return str(beside) if _file(name) is None and beside.is_file() else name
+
+
 def _file(name: str) -> Path | None:
+    if name.endswith(".py"):
+        return Path(name) if Path(name).is_file() else None
     path = ROOT.joinpath(*name.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():

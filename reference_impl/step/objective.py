@@ -8,6 +8,7 @@ from torch import Tensor
 
 from reference_impl.config import RunConfig
 from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, MuSchedule
+from reference_impl.own_phi import load_own_phi, needs_global_batch
 from reference_impl.response_weights import entropy_weights_BT
 from reference_impl.token_weights import NEEDS_GLOBAL_BATCH, TOKEN_WEIGHTS, TokenWeight
 
@@ -37,14 +38,18 @@ class Objective:
 
 
 def build_objective(config: RunConfig) -> Objective:
-    """The objective of a run, whose configuration is checked where it is declared (reference_impl.config)."""
-    schedule, weight = dict(config.mu), dict(config.phi)
-    mu, phi = schedule.pop("schedule"), weight.pop("name")
+    """The objective of a run, whose configuration is checked where it is declared (reference_impl.config).
+
+    A φ of the user's is tried. Raises ValueError where it is none.
+    """
+    schedule = dict(config.mu)
+    mu = schedule.pop("schedule")
+    phi, compares_tokens = build_phi(config)
     return Objective(
         mu=partial(MU_SCHEDULES[mu], **schedule),
         mu_reads_rewards=mu in READS_REWARDS,
-        phi=partial(TOKEN_WEIGHTS[phi], **weight),
-        phi_needs_global_batch=phi in NEEDS_GLOBAL_BATCH,
+        phi=phi,
+        phi_needs_global_batch=compares_tokens,
         clip_eps=config.clip_eps,
         strictly_on_policy=config.sync_every == 1,
         tis_cap=config.tis_cap,
@@ -52,3 +57,13 @@ def build_objective(config: RunConfig) -> Objective:
         shaping=config.mixed["shaping"],
         auxiliary={kind: partial(entropy_weights_BT, **params) for kind, params in config.auxiliary.items()},
     )
+
+
+def build_phi(config: RunConfig) -> tuple[TokenWeight, bool]:
+    """A run's φ with its parameters bound, and whether it must see the global batch."""
+    weight = dict(config.phi)
+    name = weight.pop("name")
+    if config.phi_file is None:
+        return partial(TOKEN_WEIGHTS[name], **weight), name in NEEDS_GLOBAL_BATCH
+    phi = load_own_phi(config.phi_file, name, weight)
+    return phi, needs_global_batch(phi, name)

@@ -1,11 +1,13 @@
 """The policy's chat template: the text of a row's prompt, and the token that ends the assistant's turn."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from reference_impl.text.prompts import render
+from reference_impl.text.prompts import Message, render
 
 DATE = "26 Jul 2024"
 """The date that Llama 3's template writes into the system turn: the template's own fallback. Left to itself it asks the
@@ -13,9 +15,34 @@ clock, and a run would resume, or be evaluated, with other prompts on another da
 _ANSWER = "The answer."
 
 
+# What the templates of reasoning models write where the assistant's turn begins: a think block, open or empty.
+_THINK_TAIL = re.compile(r"<think>\s*(?:</think>\s*)?\Z")
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, row: Mapping[str, Any]) -> str:
-    """A data row's chat up to where the assistant's turn begins, the same on every day."""
-    return str(tokenizer.apply_chat_template(render(row), add_generation_prompt=True, tokenize=False, date_string=DATE))
+    """A data row's chat up to where the assistant's turn begins, the same on every day (`chat_text`)."""
+    return chat_text(tokenizer, render(row))
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """A chat up to where the assistant's turn begins.
+
+    A template that opens the think block itself (R1-Distill, QwQ, Qwen3-Thinking) is cut before it: the prompts of A.3
+    ask the model for the block, demonstrations begin with it, and rewards read it in the response.
+
+    Raises ValueError for a chat that the template refuses, such as one with a system turn.
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=False, date_string=DATE
+        )
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise ValueError(
+            f"the chat template of {tokenizer.name_or_path or 'the policy'} takes no chat of {roles}: {error}. "
+            "Every prompt has a system turn (A.3): give the checkpoint a template with one (chat_template.jinja)"
+        ) from None
+    return _THINK_TAIL.sub("", str(text))
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:

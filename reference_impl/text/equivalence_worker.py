@@ -17,9 +17,13 @@ import resource
 import signal
 import sys
 
-from math_verify import parse, verify
+from math_verify import grader, parse, verify
+from sympy import Basic, Expr, Float, Integer, MatrixBase, N, Rational
 
 STDOUT = 1
+# A decimal beside an irrational number stands for it if they agree to this much of it: 3.141593 and \\pi. Two exact
+# numbers that agree to EXACT are equal (evaluated to DIGITS).
+APPROXIMATE, EXACT, DIGITS = 1e-6, 1e-25, 40
 # Ordinary verdicts take milliseconds, the slowest of MATH-500 about 0.3 s. CPU time decides, so that a
 # verdict does not depend on how busy the machine is; the wall limit is for a server that is starved.
 CPU_LIMIT_S = 2.0
@@ -35,6 +39,35 @@ def equal(gold: str, answer: str) -> bool:
     gold_parsed = parse(f"\\boxed{{{gold}}}", parsing_timeout=None)
     answer_parsed = parse(f"\\boxed{{{answer}}}", parsing_timeout=None)
     return bool(verify(gold_parsed, answer_parsed, timeout_seconds=None))
+
+
+def _exact(number: Expr) -> Expr:
+    """The number with its decimals as fractions."""
+    return number.xreplace({decimal: Rational(str(decimal)) for decimal in number.atoms(Float)}).doit()
+
+
+def numerically_equal(a: Basic, b: Basic, float_rounding: int, numeric_precision: int) -> bool:
+    """In the place of math-verify's comparison of numbers, which rounds both to six decimals: 1/20! is not 1/21!.
+
+    Rational numbers, decimals among them, exactly; others relatively; polynomials with symbols exactly. The last two
+    arguments are those of the function that it replaces, and unused.
+    """
+    if isinstance(a, MatrixBase) and isinstance(b, MatrixBase):
+        pairs = zip(a.flat(), b.flat(), strict=True) if a.shape == b.shape else [(Integer(0), Integer(1))]
+        return all(numerically_equal(x, y, float_rounding, numeric_precision) for x, y in pairs)
+    if not (isinstance(a, Expr) and isinstance(b, Expr)):
+        return False
+    if a.free_symbols or b.free_symbols:
+        return bool(_exact(a - b).expand() == 0)
+    decimal = isinstance(a, Float) != isinstance(b, Float)
+    a, b = _exact(a), _exact(b)
+    if a == b or (isinstance(a, Rational) and isinstance(b, Rational)):
+        return bool(a == b)
+    tolerance = APPROXIMATE if decimal and not (isinstance(a, Integer) or isinstance(b, Integer)) else EXACT
+    return bool(abs(N(a - b, DIGITS)) <= tolerance * max(abs(N(a, DIGITS)), abs(N(b, DIGITS))))
+
+
+grader.sympy_numeric_eq = numerically_equal
 
 
 def _set_limits(cpu_s: float, wall_s: float) -> None:

@@ -77,7 +77,7 @@ def _numbered(options: Sequence[str]) -> str:
 def signature(function: Mapping[str, Any]) -> str:
     """One function of BFCL's JSON as `name(param: type, optional?: type)`, parameters in the file's order."""
     parameters = function["parameters"]
-    required = set(parameters.get("required", ()))
+    required = set(parameters.get("required") or ())
     fields = (
         f"{name}{'' if name in required else '?'}: {detail['type']}"
         for name, detail in parameters["properties"].items()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.bfcl import CATEGORIES, LIVE, NON_LIVE, category_of, check
+from evaluation.bfcl import CATEGORIES, LIVE, NON_LIVE, category_of, check, check_answers
 from evaluation.graders import CallsReference, Sample, grade
 from reference_impl.files import read_jsonl
 from reference_impl.text.tool_calls import Call
@@ -34,6 +34,9 @@ VALUES = [
     ("float", [5.0], 5, True),  # Python's own conversion
     ("float", [5], 5, True),  # converted to 5.0, which equals the accepted 5
     ("integer", [5], 5.0, False),
+    ("float", [5.0], 10**400, False),  # no float is as large
+    ("float", [5.0], -(10**400), False),
+    ("integer", [5], 10**400, False),
     ("boolean", [True], True, True),
     ("boolean", [True], 1, False),
     ("string", ["New York, NY"], "new york ny", True),  # case, blanks and ,./-_*^ do not count
@@ -90,6 +93,23 @@ def test_parameters() -> None:
     assert check("simple_python", functions, [Call("f", {"a": 1})], [{"f": {"a": [1], "b": [2]}}]) == (
         "parameter b is missing"
     )
+
+
+def test_a_description_may_require_nothing() -> None:
+    description = function(a="integer")
+    for parameters in ({**description["parameters"], "required": None}, dict(description["parameters"])):
+        if parameters["required"] == []:
+            del parameters["required"]
+        functions = [{**description, "parameters": parameters}]
+        assert check("simple_python", functions, [Call("f", {"a": 1})], [{"f": {"a": [1]}}]) is None
+        assert check("simple_python", functions, [Call("f", {})], [{"f": {"a": [1]}}]) == "parameter a is missing"
+
+
+def test_what_is_required_is_a_list() -> None:
+    description = function(a="integer")
+    description["parameters"]["required"] = "a"
+    with pytest.raises(ValueError, match="f: required must be a list of parameters, got 'a'"):
+        check_answers([description], [{"f": {"a": [1]}}])
 
 
 def test_names() -> None:

@@ -24,6 +24,12 @@ FUNCTION = {
 MATH = MathReference("42")
 CHOICE = ChoiceReference(3, 10, "index")
 CALLS = CallsReference("simple_python", [FUNCTION], [{"f": {"a": [1]}}])
+PAIR = CallsReference("parallel", [FUNCTION], [{"f": {"a": [1]}}, {"f": {"a": [2]}}])
+FLOAT = CallsReference(
+    "simple_python",
+    [{"name": "f", "parameters": {"type": "dict", "properties": {"a": {"type": "float"}}, "required": ["a"]}}],
+    [{"f": {"a": [1.0]}}],
+)
 DOTTED = CallsReference(
     "simple_python",
     [{"name": "a.b", "parameters": {"type": "dict", "properties": {}, "required": []}}],
@@ -38,6 +44,11 @@ CASES: list[tuple[Reference, Any, bool, tuple[bool, str, str | None]]] = [
     (MATH, r"\boxed{43}", True, (False, "wrong", "43")),
     (MATH, r"<think>a</think> I do not know", False, (False, "no_answer", None)),
     (MATH, r"<think>a</think> \boxed{}", False, (False, "no_answer", None)),
+    (MATH, r"<think>a</think> \boxed{42}, as asked inside \boxed{}", False, (True, "correct", "42")),
+    (MATH, r"<think>\boxed{42}</think>", False, (True, "correct", "42")),
+    (MATH, r"<think>\boxed{42}</think> #### 43", False, (True, "correct", "42")),
+    (MATH, "<think>\\boxed{42}</think>\n#### 43", False, (False, "wrong", "43")),
+    (MATH, r"<think>\boxed{42}</think>", True, (False, "truncated", None)),
     (MATH, "", False, (False, "no_answer", None)),
     (MATH, "42", False, (False, "bad_format", None)),
     (MATH, r"<think>a \boxed{42}</think", False, (True, "correct", "42")),
@@ -57,6 +68,25 @@ CASES: list[tuple[Reference, Any, bool, tuple[bool, str, str | None]]] = [
         False,
         (True, "correct", "f({'a': 1})"),
     ),
+    (
+        CALLS,
+        '<tool_call>{"f": {"a": 1}}</tool_call><tool_call>{"f": {"a": 2}}</tool_call>',
+        False,
+        (False, "wrong", "f({'a': 1}), f({'a': 2})"),
+    ),
+    (
+        CALLS,
+        '<tool_call>{"id": 1, "name": "f", "parameters": {"a": 1}}</tool_call>',
+        False,
+        (True, "correct", "f({'a': 1})"),
+    ),
+    (
+        PAIR,
+        '<tool_call>{"f": {"a": 2}}</tool_call>\n<tool_call>{"f": {"a": 1}}</tool_call>',
+        False,
+        (True, "correct", "f({'a': 2}), f({'a': 1})"),
+    ),
+    (FLOAT, f"[f(a={10**400})]", False, (False, "wrong", f"f({{'a': {10**400}}})")),
     (CALLS, [{"f": '{"a": 1}'}], False, (True, "correct", "f({'a': 1})")),
     (CALLS, [{"f": {"a": 1}}], False, (True, "correct", "f({'a': 1})")),
     (CALLS, [{"name": "f", "arguments": {"a": 1}}], False, (True, "correct", "f({'a': 1})")),
@@ -99,7 +129,7 @@ def test_official_guess_is_seeded_and_labelled() -> None:
 @pytest.mark.parametrize(
     ("file", "correct", "given"),
     [
-        ("qwen_math_cot_100x8.jsonl", 729, 728),  # the harness misses 10{,}000 = 10000 once
+        ("qwen_math_cot_100x8.jsonl", 737, 728),  # the harness compares text: see below
         ("aime24_deepscaler_1p5b_4x32_trimmed.jsonl", 122, 122),
     ],
 )
@@ -116,7 +146,9 @@ def test_published_verdicts(reference_data: Path, file: str, correct: int, given
         for mine, theirs in zip(verdicts, row["verdicts"], strict=True)
         if mine != theirs
     ]
-    assert differing == ([("10{,}000", True, False)] if correct != given else [])
+    # Right answers that are written otherwise: 4:30 \\text{ p.m.} and 10000.
+    otherwise = [(r"\text{4:30 p.m.}", True, False)] * 8 + [("10{,}000", True, False)]
+    assert differing == (otherwise if correct != given else [])
 
 
 @pytest.mark.parametrize(
@@ -127,6 +159,13 @@ def test_published_verdicts(reference_data: Path, file: str, correct: int, given
         ("#### 41\nno: \\boxed{42}", True, "42"),  # the box goes first, wherever it stands
         ("<think>\n#### 42\n</think>\nno answer", False, None),
         ("####", False, None),
+        ("#### Conclusion", False, None),
+        ("#### 42\n#### Conclusion\nso it is", True, "42"),
+        ("#### Step 42", False, None),
+        ("#### 3. Check", False, None),
+        ("#### $42", True, "$42"),
+        ("#### 42 apples", True, "42 apples"),
+        ("#### \\frac{84}{2}", True, "\\frac{84}{2}"),
     ],
 )
 def test_gsm8k_final_answer(response: str, correct: bool, extracted: str | None) -> None:

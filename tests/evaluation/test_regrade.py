@@ -323,7 +323,8 @@ def test_hostile_completions_do_not_disturb_the_others(tmp_path: Path, capsys: p
 
 
 def test_published_figures(reference_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    expected = {"qwen_math_cot_100x8": 91.125, "aime24_deepscaler_1p5b_4x32_trimmed": 95.3125}
+    # 91.0 as published: a gold of text, which all eight samples write otherwise, and 10{,}000 once.
+    expected = {"qwen_math_cot_100x8": 92.125, "aime24_deepscaler_1p5b_4x32_trimmed": 95.3125}
     for name, accuracy in expected.items():
         rows = [
             {"item_id": row["problem_id"], "sample": sample, "response": response, "gold": row["gold"]}
@@ -351,7 +352,9 @@ def test_mmlu_pro(reference_data: Path, tmp_path: Path, capsys: pytest.CaptureFi
         for row in read_jsonl(path)
     ]
     _, summary = run(tmp_path, capsys, rows, "--task", "mmlu_pro", "--data", str(path))
-    assert summary["reasons"]["bad_format"] == 70  # where the harness guessed
+    assert (
+        summary["reasons"]["bad_format"] == 82
+    )  # 70 where the harness guessed, 12 that chose nothing by a lone letter
     assert len(summary["categories"]) == 14
 
 

@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "pydantic_core": "pydantic",
     "math_verify": "math-verify",
+    "sympy": "math-verify",  # which takes and gives its objects
     "huggingface_hub": "huggingface-hub",
 }
 # Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, and parquet files pyarrow.
@@ -230,25 +231,28 @@ def test_readme_says_where_phi_meets_the_loss() -> None:
     assert re.search(r"\bsft_loss\(.*weights_BT=phi_BT", ast.unparse(body))
 
 
-def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a document in a language; "" for those that name none."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for named, block in found if named == language]
+
+
+def test_own_phi_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = (REPO / "README.md").read_text(encoding="utf-8").split("## Your own φ")[1].split("\n## ")[0]
-    code = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)[0]
-    entry = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)[0]
-    name = yaml.safe_load(entry)["my_method"]["phi"]
     folder = copy_project(tmp_path)
-    for file, addition in (("reference_impl/token_weights.py", code), ("pipelines/config/methods.yaml", entry)):
-        with (folder / file).open("a", encoding="utf-8") as end:
-            end.write("\n" + addition)
-    names = folder / re.findall(r"The name also goes into `\w+` of `([\w./]+)`", section)[0]
-    listed = re.sub(r"([\"']?)\bp_one_minus_p\b\1", rf"\g<0>, \g<1>{name}\g<1>", names.read_text("utf-8"), count=1)
-    names.write_text(listed, encoding="utf-8")
-    planned = snakemake(folder, "-n", "my_method", "--config", "scale=smoke")
-    assert planned.returncode == 0 and "my_method" in planned.stdout, planned.stdout
+    for name, language in (("my_phi.py", "python"), ("my_methods.yaml", "yaml")):
+        (block,) = blocks(section, language)
+        (folder / name).write_text(block, encoding="utf-8")
+    monkeypatch.delenv("CHORD_MINE")
+    command = blocks(section, "")[0].replace("'", "").split("snakemake ")[1].strip()
+    target, methods = re.fullmatch(r"--cores 2 (\w+) --config (methods=.*)", command).groups()  # type: ignore[union-attr]
+    planned = snakemake(folder, "-n", target, "--config", "scale=smoke", methods)
+    assert planned.returncode == 0 and "mine on math" in planned.stdout, planned.stdout
     check = (
         "import torch; from reference_impl.config import *; from reference_impl.step.objective import build_objective;"
-        "objective = build_objective(resolve_run(load_declarations(), load_scale('smoke'), 'my_method', 'math', 0));"
+        "objective = build_objective(resolve_run(load_declarations(), load_scale('smoke'), 'mine', 'math', 0));"
         "logprob = torch.tensor([[0.5, 0.5]]).log().requires_grad_(); mask = torch.tensor([[True, False]]);"
-        "weights = objective.weights(logprob, None, mask);"
+        "weights = objective.weights(logprob, torch.ones(1, 2), mask);"
         "assert weights[0, 0] > 0 and weights[0, 1] == 0 and not weights.requires_grad, weights"
     )
     done = subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True, text=True, check=False)
@@ -258,7 +262,8 @@ def test_own_phi_of_the_readme_works(tmp_path: Path) -> None:
 def test_commands_in_the_documents_exist() -> None:
     makefile = (REPO / "Makefile").read_text(encoding="utf-8")
     files = load_plan({"scale": "mini"}).files
-    targets = {"headline", "retrain_policies", "my_method", *files.targets(), *files.regrade_targets()}
+    targets = {"headline", "retrain_policies", "my_method", "compare", "phi_board"}
+    targets |= {*files.targets(), *files.regrade_targets()}
     for path in documents():
         text = (REPO / path).read_text(encoding="utf-8")
         for target in re.findall(r"^make ([a-z]+)", text, flags=re.MULTILINE):

@@ -21,11 +21,15 @@ MATH = [
     (r"<think>a</think><think>b</think> \boxed{42}", False, 1.0),
     (r"<think>6 x 7</think> \boxed{42}", True, 1.0),  # answered, then cut
     (r"<think>6 x 7</think> \boxed{43}", False, 0.0),
-    (r"<think>6 x 7</think> \boxed{}", False, 0.0),  # the format is there, the answer is not right
+    (r"<think>6 x 7</think> \boxed{}", False, -0.1),  # an empty box is no box
+    (r"<think>6 x 7</think> \boxed{43}, as asked inside \boxed{}", False, 0.0),
     (r"<think>6 x 7</think> \boxed{43}", True, 0.0),
     (r"\boxed{43}", False, -0.1),
     (r"<think>6 x 7</think> 42", False, -0.1),
-    (r"<think>\boxed{42}</think>", False, -0.1),
+    (r"<think>\boxed{42}</think>", False, 1.0),  # the same with and without the closing tag
+    (r"<think>\boxed{43}</think>", False, -0.1),
+    (r"<think>\boxed{43}", False, -0.1),
+    (r"<think>\boxed{42}</think> so", True, -1.0),
     ("", False, -0.1),
     (r"\boxed{43} and on and", True, -0.1),
     (r"<think>6 x 7 is", True, -1.0),
@@ -82,7 +86,24 @@ TOOL = [
     (call(f"[{G}, {F}]"), 1.0),  # order-free
     (call(f'[{G}, {{"name": "f", "arguments": {{"b": "x", "a": 1}}}}]'), 1.0),
     (call(f"\n[{F},\n {G}]\n"), 1.0),
-    (call(f"[{F}]") + call(f"[{F}, {G}]", think=""), 1.0),  # the last one counts
+    (call(F) + call(G, think=""), 1.0),  # a block for each call
+    (call(G) + " and " + call(F, think=""), 1.0),
+    (call(f"[{F}]") + call(f"[{F}, {G}]", think=""), 0.0),  # a guess beside the right calls
+    (
+        "".join([call(F.replace("1", str(n)), think="<think>t</think>" * (n == 0)) for n in range(50)])
+        + call(f"[{F}, {G}]", think=""),
+        0.0,
+    ),
+    (call(f"[{F}, {G}]") + call(f"[{F}, {G}]", think=""), 0.0),  # made twice
+    (call(f"[{F}, {G}]") + "<tool_call>", 0.0),  # never closed
+    ("<think>t</think><tool_call>" + call(f"[{F}, {G}]", think=""), 0.0),  # nor this one
+    (call(F, think="") + call(f"[{F}, {G}]"), 0.0),  # a guess before the think block
+    (call(f"[{F}, {G}]") + call("not json", think=""), 0.0),
+    (call(F) + "<think>u</think>" + call(G, think=""), 0.0),
+    (f"<think>maybe {call(F, think='')}</think>" + call(f"[{F}, {G}]", think=""), 1.0),  # a draft is a thought
+    (call(f"[{F}, {G}]".replace("arguments", "parameters")), 1.0),
+    (call(f'[{{"type": "function", "id": "c1", "function": {F}}}, {G}]'), 1.0),
+    (call(f"[{F}, {G}]".replace("{}", '"{}"')), 1.0),
     (call(f"[{F}, {G}]") + " done", 1.0),
     (call(f"[{F}]"), 0.0),
     (call(f"[{F}, {G}, {G}]"), 0.0),  # repeats count

@@ -1,14 +1,18 @@
 """README's result block: what it says, and that it stands as its sources in docs/results give it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reference_impl.config import load_declarations
 from reference_impl.files import file_hash
 from reports import figures, readme, tables
 from reports.inputs import ROOT
 from reports.readme import END, PICTURE, RESULTS, START
+from tests.support.own_files import own_files
+from tests.support.own_results import write_method
 from tests.support.synthetic_results import synthetic_results
 
 pytestmark = pytest.mark.slow
@@ -57,6 +61,11 @@ def test_everything_is_written_from_a_results_folder(tmp_path: Path) -> None:
         command([f"--{what}", name, "--scale", "mini", "--results", str(results.root), "--out", str(out)])
     (tmp_path / "README.md").write_text(f"# X\n{START}\n{END}\nrest\n", encoding="utf-8")
     readme.collect(results, "headline", tmp_path)
+    counted = json.loads((tmp_path / RESULTS / "source.json").read_text(encoding="utf-8"))
+    write_method(results.root, "mine", 3)
+    mine = load_declarations(mine=str(own_files(tmp_path, "mine: {like: chord_phi, domains: [tool]}")))
+    readme.collect(replace(results, decl=mine), "headline", tmp_path)
+    assert json.loads((tmp_path / RESULTS / "source.json").read_text(encoding="utf-8")) == counted, "a user's run"
     readme.write(tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# X\n") and text.endswith("rest\n")

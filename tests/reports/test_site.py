@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.statistics import Estimate
 from reference_impl.files import write_json
-from reports import figures, tables
+from reports import against, figures, tables
 from reports.claims import Comparison
 from reports.inputs import Results
 from reports.pages import low_confidence, signed
@@ -35,6 +35,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="module")
 def page(results: Results) -> str:
     return render(results, "headline")
+
+
+def test_yours_is_a_section_apart_from_the_claims(results: Results, page: str, tmp_path: Path) -> None:
+    copy = replace(results, root=Path(shutil.copytree(results.root, tmp_path / "results")))
+    against.write(copy, ["phi_focal", "chord_phi"], copy.root / "report")
+    made = render(copy, "headline")
+    assert 'id="yours"' not in page and made.count('<section id="yours">') == 1
+    section = made.split('<section id="yours">')[1].split("</section>")[0]
+    assert "Focal Loss against CHORD-φ" in section and "counted among none" in section
+    assert section.count("<tr><th scope") == 4, "a head, and a row for each column of tool use"
+    without = re.sub(r'<section id="yours">.*?</section>\s*|<a href="#yours">Yours</a>\n', "", made, flags=re.DOTALL)
+    assert without.split() == page.split()
 
 
 @pytest.fixture(scope="module")

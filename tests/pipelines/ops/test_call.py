@@ -73,4 +73,9 @@ def test_targets() -> None:
 @pytest.mark.parametrize(("target", "method"), [("regrade", "everything"), ("regrade_grpo", "grpo")])
 def test_nothing_to_grade_again(target: str, method: str) -> None:
     with pytest.raises(ValueError, match=f"{target}: nothing has been sampled; `snakemake --cores 2 {method}`"):
-        call.begin(["/bin/snakemake", target], [target], {target: []})
+        call.begin(["/bin/snakemake", target], [target], {target: []}, [])
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match=r"compare: which\? --config methods="):
+        call.begin(["/bin/snakemake", "compare"], ["compare"], {}, [])

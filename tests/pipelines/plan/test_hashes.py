@@ -54,6 +54,7 @@ def test_a_change_reaches_the_entries_that_inherit_it_and_no_other(tmp_path: Pat
     assert {run for (domain, run), value in after.items() if before[domain, run] != value} == {
         *("chord_phi", "chord_phi_second", "chord_phi_moe", "chord_phi_large"),
         *("phi_entropy_top", "phi_entropy_norm", "phi_is_clip", "phi_is_clip_cap", "phi_focal"),
+        *("phi_none", "phi_importance"),
     }
 
 

@@ -167,6 +167,7 @@ def test_every_target_resolves(fresh: Path) -> None:
     jobs = planned(fresh, *targets)
     # What no table needs is trained for its own target only.
     alone = {"mu_cosine", "mu_binary", "mu_periodic", "phi_is_clip_cap", "luffy_no_std", "srft_released"}
+    alone |= {"phi_none", "phi_importance"}
     assert {job for job in jobs - planned(fresh, "everything") if job.startswith("Train")} == {
         f"Train: {name} on {domain}, seed 0" for name in alone for domain in load_declarations().method_domains(name)
     }
@@ -177,6 +178,20 @@ def test_default_target_makes_every_headline_table_and_figure(fresh: Path) -> No
     names = ["table1", "table2", "table10", "table11", "figure2", "figure4", "figure6", "figure8", "figure9"]
     assert reports >= set(names)
     assert len(reports) == len(names) + 1  # and the page
+
+
+def test_a_clone_in_a_folder_with_braces(tmp_path: Path) -> None:
+    """Snakemake formats the path of a rule's environment."""
+    called = snakemake(
+        copy_project(tmp_path / "a{b}c"),
+        "results/smoke/data/math/manifest.json",
+        "--cores",
+        "1",
+        "--config",
+        "scale=smoke",
+    )
+    assert called.returncode == 0, called.stdout
+    assert (tmp_path / "a{b}c" / "results" / "smoke" / "data" / "math" / "manifest.json").is_file()
 
 
 def test_retraining_policies_writes_beside_the_shipped_ones(fresh: Path) -> None:

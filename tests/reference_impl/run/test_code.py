@@ -1,6 +1,7 @@
 """Which code decides a run: every part that it uses, and no part that it does not."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,7 +11,9 @@ from reference_impl.config.judges import parse_judge
 from reference_impl.mu import MU_SCHEDULES
 from reference_impl.rewards import REWARDS
 from reference_impl.run.code import GRADERS, grader_code, run_code
+from reference_impl.run.source import _module, source_hash
 from reference_impl.token_weights import TOKEN_WEIGHTS
+from tests.support.own_files import PHI, own_files
 
 LOCAL, HTTP = parse_judge("{kind: local}", "test"), parse_judge("{kind: http, url: 'http://localhost'}", "test")
 
@@ -41,6 +44,17 @@ def test_every_phi_schedule_reward_and_grader_is_its_own() -> None:
     rewards = {run_code(replace(start, reward=name))["reward"] for name in REWARDS}
     assert (len(phis), len(schedules), len(rewards)) == (len(TOKEN_WEIGHTS), len(MU_SCHEDULES), len(REWARDS))
     assert len({grader_code(kind, LOCAL) for kind in GRADERS}) == len(GRADERS)
+
+
+def test_a_phi_of_the_users(tmp_path: Path) -> None:
+    def phi(text: str) -> str:
+        source_hash.cache_clear()
+        _module.cache_clear()
+        decl = load_declarations(mine=str(own_files(tmp_path, phi=text)))
+        return run_code(resolve_run(decl, load_scale("smoke"), "mine", "math", 0))["phi"]
+
+    edited = phi(PHI.replace("4 * prob", "2 * prob"))
+    assert phi(PHI) == phi(PHI.replace("entropy_BT.sum()", "entropy_BT.max()")) != edited
 
 
 def test_judges() -> None:

@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
-from reference_impl.config import RunConfig
+from reference_impl.config import RunConfig, load_declarations, load_scale, resolve_run
 from reference_impl.config.resolve import NAMES
 from reference_impl.files import write_json, write_jsonl
 from reference_impl.run import reuse
 from reference_impl.run.metrics import StepLog
 from reference_impl.run.reuse import LINKED_FROM, LOCKS, RUN_FILES, RUNS, Claim, Once, link_files, run_identity
+from reference_impl.run.source import _module, source_hash
 from reference_impl.run.watch import Watch
 from tests.reference_impl.run.test_first_validation import MADE_BY
 from tests.reference_impl.strategy.test_distributed import on_ranks
 from tests.reference_impl.test_trainer import config_of
+from tests.support.own_files import PHI, own_files
 
 
 def identity(config: RunConfig, **changes: Any) -> str:
@@ -36,7 +38,7 @@ def test_names_alone_do_not_tell_runs_apart() -> None:
     named = dataclasses.replace(config, **names)
     assert named.hash() != config.hash() and identity(named) == identity(config) == identity(config_of("sft_best_rl"))
     others: dict[str, Any] = {field.name: "other" for field in dataclasses.fields(RunConfig) if field.name not in NAMES}
-    for name in ("judge", "strategy", "engine_options"):
+    for name in ("judge", "strategy", "engine_options", "phi_file"):
         del others[name]
     found = {identity(dataclasses.replace(config, **{name: value})) for name, value in others.items()}
     found |= {identity(config, **{name: {"other": "x"}}) for name in ("checkpoint", "data")}
@@ -44,6 +46,16 @@ def test_names_alone_do_not_tell_runs_apart() -> None:
     half = config.strategy.model_copy(update={"precision": "bf16"})
     found |= {identity(dataclasses.replace(config, strategy=half)), identity(config)}
     assert len(found) == len(others) + 2 + len(MADE_BY) + 2
+
+
+def test_the_code_of_a_users_phi_tells_runs_apart(tmp_path: Path) -> None:
+    def identity_with(text: str) -> str:
+        source_hash.cache_clear()
+        _module.cache_clear()
+        decl = load_declarations(mine=str(own_files(tmp_path, phi=text)))
+        return identity(resolve_run(decl, load_scale("smoke"), "mine", "math", 0))
+
+    assert identity_with(PHI) == identity_with(f"# a comment\n{PHI}") != identity_with(PHI.replace("4 *", "3 *"))
 
 
 # ---- Locks. Another process is a fork of this one, as long as it is told to live.

@@ -135,3 +135,27 @@ def test_a_whole_module_and_what_calls_itself(project: Path) -> None:
 def test_unknown_roots(project: Path, root: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         hashes(root)
+
+
+def test_a_file_of_the_users_with_what_lies_beside_it(project: Path, tmp_path: Path) -> None:
+    own = tmp_path / "elsewhere"
+    own.mkdir()
+    files = {
+        "my_phi.py": "import helpers\nfrom helpers import third\nfrom maths.parts import half\n\n"
+        "def one(x):\n    return third(x)\n\ndef two(x):\n    return half(x)\n\n"
+        "def three(x):\n    return helpers.third(x)\n",
+        "helpers.py": "def third(x):\n    return x / 3\n",
+    }
+    for name, text in files.items():
+        (own / name).write_text(text)
+    roots = tuple(f"{own}/my_phi.py:{name}" for name in ("one", "two", "three"))
+
+    def changed(path: Path, old: str, new: str) -> list[bool]:
+        before = hashes(*roots)
+        path.write_text(path.read_text().replace(old, new))
+        return [was != now for was, now in zip(before, hashes(*roots), strict=True)]
+
+    assert changed(own / "my_phi.py", "return third(x)", "return 2 * third(x)") == [True, False, False]
+    assert changed(own / "helpers.py", "x / 3", "x / 4") == [True, False, True]
+    assert changed(project / "maths" / "parts.py", "x / 2", "x / 5") == [False, True, False]
+    assert changed(own / "my_phi.py", "def two(x)", "def two(x: float)") == [False, False, False]

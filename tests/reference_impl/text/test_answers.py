@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from reference_impl.text import equivalence
 from reference_impl.text.answers import (
     after_think,
-    as_fraction,
     as_integer,
     equality,
     is_well_formatted,
@@ -27,15 +25,26 @@ BOXES = [
     (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
     (r"\boxed {7}", "7"),
     (r"\boxed{ 7 }", "7"),
-    (r"\boxed{\boxed{3}}", "3"),
-    (r"\boxed{1 + \boxed{2}}", "2"),
+    (r"\boxed{\boxed{3}}", r"\boxed{3}"),  # which equals 3
+    (r"\boxed{1 + \boxed{2}}", r"1 + \boxed{2}"),
+    (r"\boxed{8 \boxed{7}}", r"8 \boxed{7}"),  # the inner one alone would be a second guess
+    (r"\boxed{8 \boxed{7}", "7"),
+    (r"\boxed{\boxed{}}", None),
     (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
     (r"\boxed{\left\{x\right.}", r"\left\{x\right."),
     (r"\\boxed{5}", "5"),
     (r"\boxed{a \\ b}", r"a \\ b"),
     (r"\boxed{1} and the unclosed \boxed{2", "1"),
     (r"} } \boxed{8} {", "8"),
-    (r"\boxed{}", ""),
+    (r"\boxed{}", None),  # an empty box is no box
+    (r"\boxed{ }", None),
+    (r"\boxed{\ }", None),
+    (r"\boxed{\,}", None),
+    (r"\boxed{{}}", None),
+    (r"\boxed{...}", None),
+    (r"\boxed{\ldots}", None),
+    (r"\boxed{7}, as asked inside \boxed{}", "7"),
+    (r"\boxed{7}, as asked inside \boxed{ }", "7"),
     (r"\boxed{", None),
     ("boxed{5}", None),
     (r"\box{5}", None),
@@ -70,9 +79,22 @@ def test_after_think(text: str, truncated: bool, rest: str | None) -> None:
     assert after_think(text, truncated=truncated) == rest
 
 
-def test_box_inside_the_think_block_is_no_answer() -> None:
-    assert read_response(r"<think>\boxed{42}</think> so be it").answer is None
-    assert read_response(r"<think>\boxed{41}</think> \boxed{42}").answer == "42"
+@pytest.mark.parametrize(
+    ("text", "truncated", "answer"),
+    [
+        (r"<think>\boxed{41}</think> \boxed{42}", False, "42"),
+        (r"<think>\boxed{42}</think> so be it", False, "42"),  # one rule for both: the last box of what ended its turn
+        (r"<think>\boxed{42} so be it", False, "42"),
+        (r"<think>\boxed{42}</think> as in \boxed{}", False, "42"),
+        (r"<think>\boxed{42}</think> so be", True, None),  # cut before it answered
+        (r"<think>\boxed{42} so be", True, None),
+        (r"<think>\boxed{41}</think> \boxed{42} and", True, "42"),
+    ],
+)
+def test_box_inside_the_think_block(text: str, truncated: bool, answer: str | None) -> None:
+    reading = read_response(text, truncated=truncated)
+    assert reading.answer == answer
+    assert not reading.well_formatted or text.endswith(("{42}", "and"))
 
 
 @pytest.mark.parametrize(
@@ -147,30 +169,6 @@ def test_format(text: str, good: bool) -> None:
 )
 def test_as_integer(text: str, integer: str | None) -> None:
     assert as_integer(text) == integer
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        (r"\frac{14}{3}", Fraction(14, 3)),
-        (r"-\dfrac{1}{2}", Fraction(-1, 2)),
-        (r"\frac{-1}{2}", Fraction(-1, 2)),
-        (r"\tfrac12", Fraction(1, 2)),
-        (r"$\frac { 2 } { 4 }$", Fraction(1, 2)),
-        ("6/4", Fraction(3, 2)),
-        ("1,000", Fraction(1000)),
-        ("0.5", None),
-        (r"4\frac{2}{3}", None),
-        (r"\frac{1}{0}", None),
-        (r"\frac{x}{2}", None),
-        (r"\frac{1}{2}\pi", None),
-        ("1/2/3", None),
-        ("9" * 5000 + "/2", None),
-        ("9" * 5000, None),
-    ],
-)
-def test_as_fraction(text: str, value: Fraction | None) -> None:
-    assert as_fraction(text) == value
 
 
 EQUAL = [
@@ -383,6 +381,6 @@ def test_labelled_pairs_of_public_test_suites(reference_data: Path) -> None:
         for pair in pairs
         if (equality(pair["gold"], pair["pred"]) == "equal") != pair["expected"]
     ]
-    # An ordinal with its unit: math-verify reads it in running text, not in a box.
-    assert disagreements == [("12", r"12^{\mathrm{th}} \text{ grade}")]
+    # A word that is no unit may say anything.
+    assert disagreements == [(r"17\text{ any text}", "17")]
     assert len(pairs) > 80

@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
+from reference_impl.rewards import grade_math
 from reference_impl.rollout.transformers_engine import TransformersEngine
 from reference_impl.step.batching import expert_sequence, micro_batches, prompt_ids
 from reference_impl.text.chat import DATE, end_of_turn, prompt_text
@@ -73,6 +74,8 @@ FAMILIES = {
         "<|end|>",
     ),
 }
+# Where the templates of reasoning models begin the assistant's turn: R1-Distill, QwQ, Qwen3 without thoughts.
+OPENED = ("<think>\n", "<think>", "<think>\n\n</think>\n\n")
 THOUGHT = "<think>\nAdd one to three.\n</think>\n\nThe sum is \\boxed{4}."
 ROWS: list[dict[str, Any]] = [
     {"id": "m", "prompt": "math", "question": "What is $3 + 1$?", "gold": "4", "response": THOUGHT},
@@ -171,6 +174,36 @@ def test_without_a_template_the_turn_ends_with_the_text(tiny_policy: Path) -> No
     assert end_of_turn(tokenizer) == tokenizer.eos_token_id
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
     assert end_of_turn(tokenizer) == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("opened", OPENED)
+@pytest.mark.parametrize("family", ["qwen"], indirect=True)
+def test_a_template_that_opens_the_think_block(family: Family, opened: str) -> None:
+    """The prompt ends before it: the response opens the block, and a reward finds exactly one in it."""
+    tokenizer, end, head = family
+    plain = prompt_ids(tokenizer, ROWS[0])
+    tokenizer.chat_template = CHATML.replace("assistant\n{% endif %}", f"assistant\n{opened}{{% endif %}}")
+    assert str(tokenizer.apply_chat_template(render(ROWS[0]), add_generation_prompt=True, tokenize=False)).endswith(
+        f"{head}{opened}"
+    )
+    assert prompt_text(tokenizer, ROWS[0]).endswith(head)
+    assert prompt_ids(tokenizer, ROWS[0]) == plain
+    sequence = expert_sequence(tokenizer, ROWS[0], max_tokens=4096)
+    text = str(tokenizer.decode(list(sequence.prompt_ids + sequence.response_ids)))
+    assert text.endswith(f"{head}{THOUGHT}{end}")
+    assert grade_math(str(tokenizer.decode(list(sequence.response_ids[:-1]))), "4").well_formatted
+    assert grade_math("<think>\nAdd one \\boxed{4}", "4", truncated=True).reward == -1.0
+
+
+@pytest.mark.parametrize("family", ["qwen"], indirect=True)
+def test_a_template_without_a_system_turn_is_one_line(family: Family) -> None:
+    tokenizer, _, _ = family
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+    )
+    with pytest.raises(ValueError, match="takes no chat of system, user: System role not supported") as caught:
+        prompt_ids(tokenizer, ROWS[0])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("family", ["llama3"], indirect=True)
