@@ -119,7 +119,7 @@ def _row(problem: Problem, identifier: str) -> Row:
 
 
 MATH_SETS: dict[str, tuple[int, tuple[int, ...]]] = {
-    "sandbox-amc": (332, TRAIN_LENGTHS),
+    "sandbox-amc": (560, TRAIN_LENGTHS),
     "sandbox-aime24": (480, HARD_LENGTHS),
     "sandbox-aime25": (480, HARD_LENGTHS),
     "sandbox-math500": (100, TRAIN_LENGTHS),

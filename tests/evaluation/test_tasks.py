@@ -53,9 +53,9 @@ def test_samples_of_the_paper() -> None:
 
 
 def test_generated_benchmarks_ask_many_questions_a_few_times() -> None:
-    """More questions are worth more than more samples of each: 332 × 2 for 83 × 8, 480 × 2 for 30 × 32."""
+    """More questions are worth more than more samples of each: 560 × 2 for 83 × 8, 480 × 2 for 30 × 32."""
     sizes = {name: (load_task(name).rows, load_task(name).samples_per_problem) for name in task_names()}
-    assert sizes["sandbox-amc"] == (332, 2)
+    assert sizes["sandbox-amc"] == (560, 2)
     assert sizes["sandbox-aime24"] == sizes["sandbox-aime25"] == (480, 2)
     assert sizes["sandbox-bfcl"] == (514, 1)
     assert sizes["sandbox-mmlu-pro"] == (140, 2)

@@ -38,7 +38,7 @@ def test_splits_are_deterministic_and_disjoint() -> None:
         [row["problem"] for row in rows] for name, rows in math_world.benchmarks().items() if "mmlu" not in name
     ]
     everything = [question for split in questions for question in split]
-    assert len(set(everything)) == len(everything) == 900 + 332 + 480 + 480 + 100
+    assert len(set(everything)) == len(everything) == 900 + 560 + 480 + 480 + 100
     assert [row["question"] for row in math_world.rl_rows(300, 0)] == questions[0]
     assert [row["question"] for row in math_world.rl_rows(300, 1)] != questions[0]
 
