@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from reference_impl.config import learning_rate_factor
 from reference_impl.config.experiments import FigureEntry, TrainingCurve
 from reference_impl.files import write_text
 from reports.curves import validation_curve
@@ -111,7 +112,7 @@ def validation_by_epoch(results: Results, name: str) -> Drawing:
     rate = results.decl.method(method).learning_rate
     text = (
         "Accuracy on the validation problems after each epoch of SFT on the expert's demonstrations "
-        f"(learning rate {rate:g} × {results.scale.learning_rate_factor:g}); highest at epoch "
+        f"(learning rate {rate:g} × {learning_rate_factor(results.scale, domain):g}); highest at epoch "
         f"{curve.x[best]:g}. Not smoothed. Band: {validation_band_text([curve])}."
     )
     return Drawing(figure, text)

@@ -47,6 +47,8 @@ class Shape(Declared):
     """Attention heads, each with keys and values of its own."""
     intermediate_size: Count
     """Units of the gated MLP, or of one expert."""
+    initializer_range: Positive = 0.02
+    """Standard deviation of the initial weights."""
     experts: Count = 1
     """Experts of a layer; more than one in architecture phimoe only."""
     experts_per_token: Count = 1

@@ -158,6 +158,7 @@ def build_model(architecture: str, shape: Shape, tokenizer: PreTrainedTokenizerF
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.heads,
+        "initializer_range": shape.initializer_range,
         "max_position_embeddings": 1024,
         "tie_word_embeddings": True,
         "bos_token_id": None,

@@ -1,4 +1,4 @@
-"""The share of a hash by which the tool and medical worlds part their splits: disjoint at any size and seed."""
+"""The share of a hash by which the worlds part their splits: disjoint at any size and seed."""
 
 import hashlib
 

@@ -10,6 +10,7 @@ from reference_impl.config.resolve import (
     expert_file,
     expert_rows,
     group_size,
+    learning_rate_factor,
     resolve_run,
     scaled_steps,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "expert_file",
     "expert_rows",
     "group_size",
+    "learning_rate_factor",
     "load_declarations",
     "load_scale",
     "load_task",

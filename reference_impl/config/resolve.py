@@ -138,6 +138,12 @@ def domain_size(decl: Declarations, scale: Scale, domain: str, name: str) -> int
     return int(getattr(decl.domains[domain], name) if chosen is None else chosen)
 
 
+def learning_rate_factor(scale: Scale, domain: str) -> float:
+    """What a domain's learning rates are multiplied by at a scale: its own factor, or the scale's where it has none."""
+    own = scale.domains[choose("domain", domain, scale.domains, f"scale {scale.name}")].learning_rate_factor
+    return scale.learning_rate_factor if own is None else own
+
+
 def expert_rows(decl: Declarations, scale: Scale, domain: str, expert: str) -> int:
     """Rows of a set of demonstrations at a scale, in the paper's proportion to the main set."""
     sets = decl.domains[domain].experts
@@ -209,7 +215,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         auxiliary=method.auxiliary.given() if method.auxiliary else {},
         normalise=method.normalise,
         sync_every=method.sync_every,
-        learning_rate=float(f"{rate * scale.learning_rate_factor:.6g}"),
+        learning_rate=float(f"{rate * learning_rate_factor(scale, domain):.6g}"),
         prompt_rows=size("prompt_rows"),
         expert_rows=rows,
         sft_batch=size("sft_batch"),

@@ -134,6 +134,8 @@ class ScaleDomain(Declared):
     """Of a judged reward and of judged tasks."""
     steps_divisor: FromOne
     """Steps of the paper to one of this scale."""
+    learning_rate_factor: Positive | None = None
+    """Instead of the scale's."""
     prompt_rows: Count | None = None
     """Instead of the domain's."""
     expert_rows: Count | None = None

@@ -263,7 +263,7 @@ def write_benchmarks(folder: Path) -> None:
 
 def test_smoke_scale_caps_items_and_samples(tmp_path: Path) -> None:
     write_benchmarks(tmp_path)
-    for scale, items, samples in (("mini", 30, 32), ("smoke", 14, 2)):
+    for scale, items, samples in (("mini", 480, 2), ("smoke", 14, 2)):
         plans = {plan.task.name: plan for plan in plan_tasks(scale, "math", tmp_path, {})}
         assert (len(plans["sandbox-aime24"].items), plans["sandbox-aime24"].samples) == (items, samples)
     assert len({item.category for item in plans["sandbox-mmlu-pro"].items}) == 14

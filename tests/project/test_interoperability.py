@@ -231,7 +231,7 @@ def test_a_checkpoint_has_all_that_a_stock_loader_asks_for(run: Path, tiny_polic
     }  # fmt: skip
     model, tokenizer = AutoModelForCausalLM.from_pretrained(best), AutoTokenizer.from_pretrained(best)
     before = AutoTokenizer.from_pretrained(tiny_policy)
-    row = {"prompt": "sandbox-math", "question": "Start with 3. 1: +4. Join  all\nresults."}
+    row = {"prompt": "sandbox-math", "question": "Start with 3;a plusFour. Join  all\nresults."}
     assert prompt_ids(tokenizer, row) == prompt_ids(before, row)
     generation = GenerationConfig.from_pretrained(best)
     assert (generation.eos_token_id, generation.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)

@@ -80,7 +80,8 @@ def test_micro_batches_do_not_change_the_update(tiny_policy: Path, tmp_path: Pat
         expected = None if value is None else pytest.approx(value, rel=1e-5, abs=1e-6)
         assert single[key] == expected, key
     for key, weight in whole_weights.items():
-        torch.testing.assert_close(single_weights[key], weight, rtol=0, atol=2e-6)
+        # Of a step of 1e-4: Adam divides a gradient near zero by its own size, rounding included.
+        torch.testing.assert_close(single_weights[key], weight, rtol=0, atol=5e-6)
 
 
 def test_update_is_equation_3(tiny_policy: Path, tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ def test_installed_policy_is_the_shipped_one_in_float32(name: str, tmp_path: Pat
     assert file_hash(tmp_path / "installed/model.safetensors") == now["weights_sha256"]
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, 0.02), ({"initializer_range": 0.1}, 0.1)])
+def test_initial_weights_have_the_declared_spread(given: dict[str, float], expected: float) -> None:
+    shape = parse(SandboxPolicy, TINY | {"model": {**TINY["model"], **given}}, "tiny").model  # type: ignore[dict-item]
+    tokenizer = train_tokenizer(policies.load_world("math"), 400)
+    for architecture in ("qwen2", "phimoe"):
+        sizes = shape.model_copy(update={"experts": 4, "experts_per_token": 2})
+        model = build_model(architecture, sizes, tokenizer)
+        assert model.model.embed_tokens.weight.std().item() == pytest.approx(expected, rel=0.1)
+
+
 def test_pieces_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
@@ -88,8 +98,8 @@ def test_only_the_response_is_learned() -> None:
     world, policy = policies.load_world("math"), parse(SandboxPolicy, TINY, "tiny")
     tokenizer = train_tokenizer(world, 400)
     ids_BT, labels_BT = next(pretrain.batches(world, tokenizer, policy.phases[0], "x"))
-    row = {"prompt": "sandbox-math", "question": "Start with 3. 1: +4. Join all results."}
-    ids, prompt_tokens = encode(tokenizer, row, "<think>\n1:3+4=7;\n</think>\n\\boxed{7}")
+    row = {"prompt": "sandbox-math", "question": "Start with 3;a plusFour. Join all results."}
+    ids, prompt_tokens = encode(tokenizer, row, "<think>3a plusFour=7;</think>\\boxed{7}")
     assert str(tokenizer.decode(ids[prompt_tokens:])).startswith("<think>") and ids[-1] == tokenizer.eos_token_id
     for ids_T, labels_T in zip(ids_BT.tolist(), labels_BT.tolist(), strict=True):
         shown = [label for label in labels_T if label != pretrain.IGNORE]

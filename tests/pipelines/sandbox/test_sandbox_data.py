@@ -119,7 +119,7 @@ def test_training_data_in_a_benchmark_of_any_format_is_refused() -> None:
 def test_benchmarks_are_written(tmp_path: Path) -> None:
     write_benchmarks(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["sandbox-amc.jsonl"]["rows"] == 83 and manifest["sandbox-mmlu-pro.jsonl"]["rows"] == 14 * 10
+    assert manifest["sandbox-amc.jsonl"]["rows"] == 560 and manifest["sandbox-mmlu-pro.jsonl"]["rows"] == 14 * 10
     assert sum(name.startswith("sandbox-bfcl/BFCL_v4_") for name in manifest) == 8
 
 

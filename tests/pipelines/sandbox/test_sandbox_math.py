@@ -6,23 +6,29 @@ import re
 
 import pytest
 
-from pipelines.sandbox import knowledge, math_world
-from pipelines.sandbox.math_world import Problem, expert_response, solve
+from pipelines.sandbox import knowledge, math_world, procedure
+from pipelines.sandbox.math_world import Problem, expert_response, solve, write_solution
 from reference_impl.rewards import math_reward
 
 
 def test_solution_by_hand() -> None:
-    # 3+4 = 7; 7*7 = 49 → 9; fold is +6 then *7: 9+6 = 15 → 5, 5*7 = 35 → 5; 5-8 = -3 → 7
-    steps, answer = solve(Problem(3, ("+4", "*7", "fold", "-8")))
-    assert steps == ["1:3+4=7;", "2:7*7=9;", "3:9+6=5;5*7=5;", "4:5-8=7;"]
-    assert answer == "79557"
+    # 3+4 = 7; 7*7 = 49 → 9, 9-2 = 7, 7+5 = 12 → 2; 2-8 = -6 → 4
+    problem = Problem(3, ("a plusFour", "b fold timesSeven,c minusTwo,d plusFive", "e minusEight"))
+    assert (
+        problem.question
+        == "Start with 3;a plusFour;b fold timesSeven,c minusTwo,d plusFive;e minusEight. Join all results."
+    )
+    assert math_world.parse_question(problem.question) == problem
+    steps, answer = solve(problem)
+    assert steps == ["3a plusFour=7;", "7b fold timesSeven=9c minusTwo=7d plusFive=2;", "2e minusEight=4;"]
+    assert answer == "724"
+    in_one_go, same = write_solution(problem, random.Random(0), lambda kind: 0.0, noise=0.0)
+    assert (
+        in_one_go == ["3a plusFour=7;", "7b fold timesSeven,c minusTwo,d plusFive=2;", "2e minusEight=4;"]
+        and same == answer
+    )
     # A leading zero of the joined results vanishes from the integer.
-    assert math_world.gold(Problem(3, ("+7", "+1"))) == "1"
-
-
-def test_unknown_operation_is_named() -> None:
-    with pytest.raises(ValueError, match="'/2'"):
-        solve(Problem(3, ("/2",)))
+    assert math_world.gold(Problem(3, ("a plusSeven", "b plusOne"))) == "1"
 
 
 def test_splits_are_deterministic_and_disjoint() -> None:
@@ -32,7 +38,7 @@ def test_splits_are_deterministic_and_disjoint() -> None:
         [row["problem"] for row in rows] for name, rows in math_world.benchmarks().items() if "mmlu" not in name
     ]
     everything = [question for split in questions for question in split]
-    assert len(set(everything)) == len(everything) == 900 + 83 + 30 + 30 + 100
+    assert len(set(everything)) == len(everything) == 900 + 560 + 480 + 480 + 100
     assert [row["question"] for row in math_world.rl_rows(300, 0)] == questions[0]
     assert [row["question"] for row in math_world.rl_rows(300, 1)] != questions[0]
 
@@ -42,16 +48,25 @@ def test_expert_is_always_right_and_well_formatted() -> None:
         assert math_reward(row["response"], row["gold"]) == 1.0, row
 
 
-def test_expert_spells_procedures_out_and_pretraining_never_does() -> None:
-    expert = " ".join(row["response"] for row in math_world.expert_rows(300, 0))
+def spelled_share(kinds: tuple[str, ...], texts: list[str]) -> float:
+    """How often compound operations of these kinds are spelled out."""
+    written = re.findall(rf"\d[a-z] [a-z]+ ({procedure.STEP})([=,])", " ".join(texts))
+    spelled = [sign == "=" for kind, sign in written if kind in kinds]
+    assert len(spelled) > 100
+    return sum(spelled) / len(spelled)
+
+
+def test_the_expert_spells_everything_out_and_the_policy_by_kind() -> None:
     rng = random.Random(0)
-    pretraining = [
-        math_world.pretraining_example(rng, phase) for phase in ("skill", "base", "instruct") for _ in range(500)
-    ]
-    assert re.search(r"\d:\d\+6=\d;\d\*7=\d;", expert)
-    assert not any(re.search(r"=\d;\d[-+*]", text) for _, text in pretraining)
-    shown = [text for row, text in pretraining if any(name in row["question"] for name in math_world.PROCEDURES)]
-    assert len(shown) > 300 and all(re.search(r":\d;\d;", text) for text in shown)
+    kinds = tuple(procedure.SPELLED)  # most frequent first
+    shown = {
+        phase: [math_world.pretraining_example(rng, phase)[1] for _ in range(6000)] for phase in ("skill", "instruct")
+    }
+    assert spelled_share(kinds, [row["response"] for row in math_world.expert_rows(300, 0)]) == 1.0
+    assert spelled_share(kinds[:7], shown["skill"]) == pytest.approx(procedure.SPELLED_EARLY, abs=0.05)
+    for part in (kinds[:7], kinds[7:14], kinds[14:]):
+        expected = sum(procedure.SPELLED[kind] for kind in part) / len(part)
+        assert spelled_share(part, shown["instruct"]) == pytest.approx(expected, abs=0.03)
 
 
 def test_pretraining_noise_and_retention_share() -> None:
@@ -59,8 +74,8 @@ def test_pretraining_noise_and_retention_share() -> None:
     examples = [math_world.pretraining_example(rng, "skill") for _ in range(4000)]
     share = sum(row["prompt"] == "sandbox-mmlu-pro" for row, _ in examples) / len(examples)
     assert share == pytest.approx(math_world.KNOWLEDGE_SHARE, abs=0.02)
-    steps = re.findall(r"(\d)([-+*])(\d)=(\d);", " ".join(text for _, text in examples))
-    wrong = sum(math_world.apply_operation(int(a), op + b) != int(c) for a, op, b, c in steps) / len(steps)
+    steps = re.findall(rf"(\d)[a-z] ({procedure.STEP})=(\d);", " ".join(text for _, text in examples))
+    wrong = sum(procedure.apply_step(int(a), step) != int(b) for a, step, b in steps) / len(steps)
     # A random result is right by chance once in ten: 0.06 * 0.9 = 0.054
     assert wrong == pytest.approx(0.9 * math_world.STEP_NOISE, abs=0.01)
 
@@ -74,13 +89,14 @@ def test_training_range_and_hard_range() -> None:
     lengths = {row["meta"]["operations"] for row in math_world.rl_rows(300, 0)}
     assert lengths == set(math_world.TRAIN_LENGTHS)
     hard = math_world.benchmarks()["sandbox-aime24.jsonl"]
-    assert min(problem["problem"].count(":") for problem in hard) > max(lengths)
-    share = sum(row["meta"]["needs_knowledge"] for row in math_world.rl_rows(2000, 0)) / 2000
-    assert share == pytest.approx(math_world.PROCEDURE_SHARE, abs=0.04)
+    assert min(problem["problem"].count(";") for problem in hard) > max(lengths)
+    counts = collections.Counter(row["meta"]["compounds"] for row in math_world.rl_rows(2000, 0))
+    for compounds, weight in enumerate(math_world.COMPOUND_WEIGHTS):
+        assert counts[compounds] / 2000 == pytest.approx(weight / 100, abs=0.04)
 
 
 def test_expert_phrases_vary() -> None:
-    problem = Problem(3, ("+4", "*7", "fold"))
+    problem = Problem(3, ("a plusFour", "b fold timesSeven,c minusTwo,d plusFive", "e minusEight"))
     assert len({expert_response(problem, random.Random(i)) for i in range(20)}) > 10
 
 
