@@ -61,6 +61,8 @@ CASES: list[tuple[Reference, Any, bool, tuple[bool, str, str | None]]] = [
     (CHOICE, r"<think>a</think>\boxed{D}", False, (False, "no_answer", None)),  # the paper asks for the index
     (CHOICE, "the answer is (D)", False, (False, "bad_format", None)),
     (CHOICE, "<think>well", True, (False, "truncated", None)),
+    (CHOICE, r"<think>well \boxed{1}", True, (False, "truncated", None)),  # cut while thinking: no choice yet
+    (CALLS, '<think><tool_call>[{"name": "f", "arguments": {"a": 1}}]</tool_call>', True, (False, "truncated", None)),
     (CALLS, "[f(a=1)]", False, (True, "correct", "f({'a': 1})")),
     (
         CALLS,

@@ -318,3 +318,14 @@ def test_approx_kl_golden() -> None:
     kl = approx_kl(logp, row(-1.0, -1.0, -1.0), row(1, 1, 0), denom=2)
     assert kl.item() == pytest.approx(0.25)
     assert not kl.requires_grad
+
+
+def test_weights_of_rollout_tokens_scale_their_terms() -> None:
+    # On policy every ratio is 1, so each token's term is its weight times its advantage: -(2 * 1 + 3 * 1 + 0.5 * -4) / 3.
+    logprobs, mask = torch.full((2, 2), -1.0), torch.tensor([[1, 1], [1, 0]])
+    weights = torch.tensor([[2.0, 3.0], [0.5, math.nan]])
+    advantages = torch.tensor([1.0, -4.0])
+    loss = grpo_loss(logprobs, logprobs, advantages, mask, clip_eps=0.2, denom=3, weights_BT=weights)
+    assert loss.item() == pytest.approx(-1.0)
+    with pytest.raises(ValueError, match=r"^weights_BT has shape \(1, 2\)"):
+        grpo_loss(logprobs, logprobs, advantages, mask, clip_eps=0.2, denom=3, weights_BT=weights[:1])
