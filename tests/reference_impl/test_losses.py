@@ -321,7 +321,7 @@ def test_approx_kl_golden() -> None:
 
 
 def test_weights_of_rollout_tokens_scale_their_terms() -> None:
-    # On policy every ratio is 1, so each token's term is its weight times its advantage: -(2 * 1 + 3 * 1 + 0.5 * -4) / 3.
+    # On policy every ratio is 1, so a token's term is its weight times its advantage: -(2 * 1 + 3 * 1 + 0.5 * -4) / 3.
     logprobs, mask = torch.full((2, 2), -1.0), torch.tensor([[1, 1], [1, 0]])
     weights = torch.tensor([[2.0, 3.0], [0.5, math.nan]])
     advantages = torch.tensor([1.0, -4.0])
