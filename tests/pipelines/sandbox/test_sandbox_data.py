@@ -90,8 +90,9 @@ def test_a_manifest_refuses_files_that_do_not_fit(written: Path, tmp_path: Path)
 
     prompts, expert = read_jsonl(folder / "prompts.jsonl"), read_jsonl(folder / "expert.jsonl")
     aligned = read_jsonl(folder / "expert-aligned.jsonl")
-    refused("expert.jsonl", expert[1:], r"expert\.jsonl: 127 rows, but this scale expects 128")
-    refused("expert.jsonl", [prompts[0], *expert[1:]], r"split 'expert\.jsonl' is in 'prompts\.jsonl' too")
+    refused("expert.jsonl", expert[1:], r"expert\.jsonl: 1023 rows, but this scale expects 1024")
+    stolen = prompts[0] | {"response": expert[0]["response"]}
+    refused("expert.jsonl", [stolen, *expert[1:]], r"split 'expert\.jsonl' is in 'prompts\.jsonl' too")
     refused("expert-aligned.jsonl", aligned[1:] + aligned[:1], r"row 1 of expert-aligned.jsonl is 'math-rl-000001', of")
     write_file("math", "mini", folder, "manifest.json")
     with pytest.raises(ValueError, match=r"unknown file 'expert-larg\.jsonl'; did you mean 'expert-large\.jsonl'"):
