@@ -33,7 +33,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything check-environment docs readme bench estimate doctor test test-fast test-vllm lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs readme bench estimate doctor test test-fast test-vllm mutants kills lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,14 @@ test-fast: $(DEV_STAMP)  ## the same without the tests that are marked slow
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)
 
+mutants: $(DEV_STAMP)  ## change what decides numbers, one place at a time: does a test notice? (about an hour; docs/mutants.md)
+	$(PIP_INSTALL) --requirement requirements/mutants.txt
+	$(BIN)/mutmut run --max-children 2 $(ARGS)
+	$(BIN)/mutmut results
+
+kills: $(DEV_STAMP)  ## kill the smoke workflow at 30 random moments and compare what comes out (half an hour; docs/faults.md)
+	$(BIN)/python -m tests.harness.kills $(ARGS)
+
 lint: $(DEV_STAMP)  ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,7 +92,7 @@ lint: $(DEV_STAMP)  ## ruff, mypy, snakefmt and snakemake --lint
 setup: $(DEV_STAMP)  ## create .venv with everything that the other commands need
 
 clean:  ## remove what the workflow made: results and Snakemake's records
-	rm -rf results .snakemake
+	rm -rf results .snakemake mutants
 
 distclean: clean  ## clean, and remove .venv and .venv-vllm too
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .pytest_cache .ruff_cache
