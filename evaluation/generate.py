@@ -25,7 +25,7 @@ from evaluation.graders import Sample, Verdict, grade_all
 from evaluation.judging import add_judge_argument, judge_for, judge_settings, report_trouble
 from evaluation.reuse import EVALUATIONS, GRADERS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
-from evaluation.tasks import Item, Plan, benchmark_path, data_override, evenly, load_items
+from evaluation.tasks import Item, Plan, add_data_argument, benchmark_path, evenly, load_items
 from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.rollout import (
@@ -211,14 +211,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scale", required=True, help="scale that lists the tasks and token limits")
     parser.add_argument("--seed", type=int, required=True, help="training seed of the checkpoint (for messages)")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
-    parser.add_argument(
-        "--data",
-        type=data_override,
-        action="append",
-        default=[],
-        metavar="TASK=PATH",
-        help="another file for a task",
-    )
+    add_data_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--results",

@@ -19,7 +19,7 @@ from evaluation.graders import VERDICT
 from evaluation.judging import judge_for, judge_settings
 from evaluation.regrade import regrade
 from evaluation.reuse import GRADERS, SUMMARY
-from evaluation.tasks import benchmark_path, data_override
+from evaluation.tasks import add_data_argument, benchmark_path
 from reference_impl.config import Task, choose, load_scale, load_task
 from reference_impl.config.judges import JudgeSettings
 from reference_impl.files import iterate_jsonl, read_jsonl, storable, whole_file
@@ -100,14 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=Path, required=True, help="folder that evaluation.generate wrote")
     parser.add_argument("--scale", required=True, help="scale that lists the tasks, and a judge where they need one")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
-    parser.add_argument(
-        "--data",
-        type=data_override,
-        action="append",
-        default=[],
-        metavar="TASK=PATH",
-        help="another file for a task",
-    )
+    add_data_argument(parser)
     parser.add_argument("--domain", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, required=True)

@@ -67,6 +67,12 @@ def benchmark_path(task: Task, folder: Path) -> Path:
     return folder / task.name if task.kind == "bfcl" else folder / f"{task.name}.jsonl"
 
 
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """`--data TASK=PATH`, as often as there are tasks."""
+    what = "another file for a task"
+    parser.add_argument("--data", type=data_override, action="append", default=[], metavar="TASK=PATH", help=what)
+
+
 def data_override(text: str) -> tuple[str, Path]:
     """TASK=PATH of a command line: (task, another file for it). Raises ArgumentTypeError for anything else."""
     task, separator, path = text.partition("=")

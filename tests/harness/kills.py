@@ -30,7 +30,7 @@ SECONDS = frozenset({"wall_seconds", "linked_from", "hardware"})
 JOBS = frozenset({"reference_impl.train", "evaluation.generate"})
 KINDS = ("everything", "Snakemake", "a job, asked to end")
 LONGEST_WAIT_S = 20.0
-MODULES = ("reference_impl.", "evaluation.", "reports.")
+MODULES = ("reference_impl.", "evaluation.", "reports.", "pipelines.data.", "pipelines.policy.")
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
