@@ -89,7 +89,7 @@ def test_a_methods_own_demonstrations_are_read(tiny_policy: Path, smoke_data: Pa
         ({"domain": "maths"}, r"unknown domain 'maths'; did you mean 'math'"),
         ({"scale": "minni"}, r"unknown scale 'minni'; did you mean 'mini'"),
         ({"config-hash": "f" * 64}, r"not ffffffffffff: the declarations changed"),
-        ({"scale": "mini"}, r"prompts.jsonl: 16 rows, but this scale expects 512"),
+        ({"scale": "mini"}, r"prompts.jsonl: 16 rows, but this scale expects 4096"),
         ({"run": "chord_phi_large"}, r"no data file .*expert-large.jsonl"),
         ({"policy": "nowhere"}, r"nowhere is not a checkpoint folder"),
         ({"data": "nowhere"}, r"no data file nowhere/prompts.jsonl"),
