@@ -74,12 +74,12 @@ test-fast: $(DEV_STAMP)  ## the same without the tests that are marked slow
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)
 
-mutants: $(DEV_STAMP)  ## change what decides numbers, one place at a time: does a test notice? (about an hour; docs/mutants.md)
+mutants: $(DEV_STAMP)  ## change what decides numbers, one place at a time: does a test notice? (docs/mutants.md)
 	$(PIP_INSTALL) --requirement requirements/mutants.txt
 	$(BIN)/mutmut run --max-children 2 $(ARGS)
 	$(BIN)/mutmut results
 
-kills: $(DEV_STAMP)  ## kill the smoke workflow at 30 random moments and compare what comes out (half an hour; docs/faults.md)
+kills: $(DEV_STAMP)  ## kill the smoke workflow at 30 random moments and compare what comes out (docs/faults.md)
 	$(BIN)/python -m tests.harness.kills $(ARGS)
 
 lint: $(DEV_STAMP)  ## ruff, mypy, snakefmt and snakemake --lint

@@ -3,8 +3,8 @@
     python -m tests.harness.kills --kills 30
 
 Every third kill hits all processes at once, as a power cut does; every third Snakemake alone, whose jobs live on for a
-while; every third asks a job that trains or samples to end (SIGTERM). Training, evaluation and report are all met. The
-workflow is only ever started again by the same command: nobody unlocks or cleans up. Takes about half an hour.
+while; every third asks a job that trains or samples to end (SIGTERM). Each line says which jobs a kill has met. The
+workflow is only ever started again by the same command: nobody unlocks or cleans up.
 """
 
 import argparse
