@@ -12,7 +12,7 @@ RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
     "manifest", "phi_board", "policy", "prune", "ranking", "regrade", "retrain_policies", "retrain_policy",
-    "score", "select", "site", "table", "train",
+    "score", "select", "site", "table", "train", "tune",
 })  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 

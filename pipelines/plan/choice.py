@@ -8,7 +8,7 @@ from functools import cached_property
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_shipped
-from reference_impl.config import Declarations, Scale, resolve_run
+from reference_impl.config import TUNING_SEED, Declarations, Scale, resolve_run
 
 PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
 """Keys of a method besides those in which two must agree to differ in φ alone."""
@@ -32,6 +32,20 @@ class Choice:
     def training_runs(self) -> list[str]:
         """Names of everything that is trained, grids unrolled."""
         return [run for name in self.declarations.methods for run in self.declarations.runs(name)]
+
+    @property
+    def trial_runs(self) -> list[str]:
+        """Names of the runs that learning rates are tuned by, those of grids aside."""
+        return [run for name in self.declarations.methods for run in self.declarations.trials(name)]
+
+    def candidates(self, domain: str, selection: str, seed: int) -> list[str]:
+        """The runs of its grid that a selection chooses among: that of its tuned learning rate, or all, where the scale
+        has none and where it is being tuned.
+        """
+        method = self.declarations.method(selection)
+        runs = self.declarations.runs(self.selections[selection])
+        rate = None if seed == TUNING_SEED else self.scale.tuned_rate(domain, method)
+        return [run for run, own in runs.items() if rate in (None, own)]
 
     @property
     def selections(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pipelines.data.splits import PROMPTS, VALIDATION
 from pipelines.data.stages import STAGES
 from pipelines.plan.choice import Choice
 from pipelines.plan.local import is_folder
-from reference_impl.config import expert_file, load_task
+from reference_impl.config import TUNING_SEED, expert_file, load_task
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
@@ -108,12 +108,32 @@ class Files:
     # ---- Grids: the runs that a selection chooses among
 
     def grid_folders(self, domain: str, grid: str, seed: int | str) -> list[str]:
-        """Folders of a grid's runs."""
-        return [f"{self.results}/runs/{domain}/{run}/seed{seed}" for run in self.choice.declarations.runs(grid)]
+        """Folders of a grid's runs that any selection chooses among."""
+        chosen = {
+            run
+            for name, chosen_from in self.choice.selections.items()
+            if chosen_from == grid and domain in self.choice.domains(name)
+            for run in self.choice.candidates(domain, name, int(seed))
+        }
+        return [self._run(domain, run, seed) for run in self.choice.declarations.runs(grid) if run in chosen]
 
     def selection_candidates(self, domain: str, selection: str, seed: int | str) -> list[str]:
         """Records of the runs that a selection chooses among."""
-        return [f"{folder}/run.json" for folder in self.grid_folders(domain, self.choice.selections[selection], seed)]
+        runs = self.choice.candidates(domain, selection, int(seed))
+        return [f"{self._run(domain, run, seed)}/run.json" for run in runs]
+
+    def tuning_records(self) -> list[str]:
+        """Records of every run and selection that learning rates are tuned by."""
+        decl = self.choice.declarations
+        return [
+            f"{self._run(domain, run, TUNING_SEED)}/run.json"
+            for name in decl.tuned
+            for domain in self.choice.domains(name)
+            for run in (decl.trials(name) or [name])
+        ]
+
+    def _run(self, domain: str, run: str, seed: int | str) -> str:
+        return f"{self.results}/runs/{domain}/{run}/seed{seed}"
 
     def selections_from(self, domain: str, grid: str, seed: int | str) -> list[str]:
         """Records of all selections that choose from a grid: what they copied is all that is needed of it."""

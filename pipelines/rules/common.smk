@@ -52,7 +52,7 @@ wildcard_constraints:
     domain="|".join(PLAN.choice.scale.domains),
     method="|".join(PLAN.choice.declarations.methods),
     task="|".join(task for domain in PLAN.choice.scale.domains.values() for task in domain.tasks),
-    run="|".join(PLAN.choice.training_runs),
+    run="|".join(PLAN.choice.training_runs + PLAN.choice.trial_runs),
     selection="|".join(PLAN.choice.selections),
     grid="|".join(set(PLAN.choice.selections.values())) or "none",
     seed="[0-9]+",

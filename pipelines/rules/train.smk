@@ -94,3 +94,27 @@ rule prune:
     shell:
         "python -m pipelines.ops.prune --runs {params.runs} --selections {params.selections}"
         " --results {params.results} --out {output} > {log} 2>&1"
+
+
+# A target of its own: what it writes decides nothing until it is copied to pipelines/config/tuned, as it says itself.
+rule tune:
+    input:
+        PLAN.files.tuning_records(),
+    output:
+        f"{RESULTS}/tuned.json",
+    log:
+        f"{LOGS}/tune.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        scale=PLAN.choice.scale.name,
+        runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
+    message:
+        "Tune: every method's learning rate, by validation accuracy with a seed of its own"
+    shell:
+        "python -m reference_impl.tune --scale {params.scale} --runs {params.runs} --out {output} 2>&1 | tee {log}"

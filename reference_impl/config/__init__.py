@@ -24,9 +24,11 @@ from reference_impl.config.scales import (
     TorchChoice,
 )
 from reference_impl.config.tasks import Task, load_task, task_names
+from reference_impl.config.tuned import TUNING_SEED, Trial, Tuned, TunedMethod, best_trial
 
 __all__ = [
     "CONFIG_DIR",
+    "TUNING_SEED",
     "Declarations",
     "DeepSpeedChoice",
     "Domain",
@@ -42,6 +44,10 @@ __all__ = [
     "StrategyChoice",
     "Task",
     "TorchChoice",
+    "Trial",
+    "Tuned",
+    "TunedMethod",
+    "best_trial",
     "choose",
     "domain_size",
     "expert_file",

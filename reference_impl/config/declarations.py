@@ -12,6 +12,7 @@ from reference_impl.config.methods import Domain, Method, OwnPhi
 from reference_impl.config.mine import Mine, find_mine, phi_problems
 from reference_impl.config.model import Declared, choose, parse, read_yaml, refuse, unknown
 from reference_impl.config.scales import Scale
+from reference_impl.config.tuned import load_tuned
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"
 NOT_INHERITED = ("label", "like", "paper")
@@ -68,14 +69,24 @@ class Declarations:
         method = self.method(name)
         if not method.trains:
             return {}
-        if method.grid:
-            return {f"{name}-lr{rate:g}": rate for rate in method.grid.learning_rate}
-        return {name: method.learning_rate}
+        return _grid(method) if method.role == "grid" else {name: method.learning_rate}
+
+    def trials(self, name: str) -> dict[str, float | None]:
+        """Run name → learning rate of the runs that an entry's own rate is tuned by; none where it trains nothing, or
+        takes another's rate.
+        """
+        method = self.method(name)
+        return _grid(method) if method.trains and method.tuned_as == name else {}
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The methods that are tuned themselves."""
+        return tuple(name for name, method in self.methods.items() if method.tuned_as == name)
 
     def owner(self, run: str) -> tuple[Method, float | None]:
         """The entry that a run name belongs to, and the run's learning rate in the paper's units."""
         for name in self.methods:
-            runs = self.runs(name)
+            runs = {**self.runs(name), **self.trials(name)}
             if run in runs:
                 return self.methods[name], runs[run]
         known = [run_name for name in self.methods for run_name in self.runs(name)]
@@ -130,7 +141,14 @@ def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
     choose("scale", name, sorted(path.stem for path in (root / "scales").glob("*.yaml")), "pipelines/config/scales")
     path = root / "scales" / f"{name}.yaml"
     values = parse(dict[str, Any], read_yaml(path), os.path.relpath(path))
-    return parse(Scale, {**values, "name": name}, os.path.relpath(path))
+    scale = parse(Scale, {**values, "name": name}, os.path.relpath(path))
+    return scale.model_copy(update={"tuned": load_tuned(root, name)})
+
+
+def _grid(method: Method) -> dict[str, float | None]:
+    """Run name → learning rate of a run for each value of a method's grid."""
+    assert method.grid is not None
+    return {f"{method.name}-lr{rate:g}": rate for rate in method.grid.learning_rate}
 
 
 def _entries(path: Path) -> tuple[str, Entries]:
@@ -198,6 +216,10 @@ def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterat
                 f"policy {method.policy!r}, but it builds on {reference} of policy "
                 f"{decl.methods[reference].policy!r}: both must be the same"
             )
+    if method.tuned_as is not None:
+        yield from unknown("method", method.tuned_as, decl.methods, source)
+        if method.tuned_as in decl.methods and decl.methods[method.tuned_as].tuned_as != method.tuned_as:
+            yield f"tuned_as {method.tuned_as!r}, which is not tuned itself: its tuned_as is another"
     if method.name in _built_on(decl, method.name):
         yield "init and select lead in a circle, back to it"
     for name in method.domains:

@@ -116,7 +116,7 @@ class Budget(Declared):
 
 
 class Grid(Declared):
-    """One run per value, instead of one learning rate."""
+    """The learning rates that a method is tuned within; an entry of role grid is a run of each."""
 
     learning_rate: Several[Positive]
     """The paper's; a scale multiplies them."""
@@ -200,8 +200,12 @@ class Method(Declared):
     normalise: bool = True
     """Whether advantages are divided by the group's standard deviation."""
     learning_rate: Positive | None = None
-    """The paper's; a scale multiplies it."""
+    """The paper's, where nothing was tuned; a scale multiplies it."""
     grid: Grid | None = None
+    tuned_as: str | None = None
+    """The method whose tuned learning rate it takes, at a scale that has tuned rates: itself, if it is tuned within its
+    `grid` (or chooses among a grid's runs), or the method that it varies.
+    """
     select: Select | None = None
     keep: Literal["best", "epoch"] = "best"
     """Which checkpoints a run keeps: its best on validation, or that of every epoch."""
@@ -227,8 +231,10 @@ class Method(Declared):
             missing = [key for key in ("budget", "mu") if getattr(self, key) is None]
             if missing:
                 raise ValueError(f"a method that trains needs {' and '.join(missing)}")
-            if (self.learning_rate is None) == (self.grid is None):
-                raise ValueError("needs a learning_rate, or a grid of them, and not both")
+            if (self.learning_rate is None) == (self.role != "grid" or self.grid is None):
+                raise ValueError("needs a learning_rate; with role: grid, a grid of them instead")
+            if self.tuned_as == self.name and self.grid is None:
+                raise ValueError("tuned_as itself: needs a grid to be tuned within")
         return self
 
 

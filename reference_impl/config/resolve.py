@@ -175,7 +175,8 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
 
     Raises ValueError for an unknown run or domain, and for a method that is not declared for the domain.
     """
-    method, rate = decl.owner(run)
+    method, declared_rate = decl.owner(run)
+    rate = (scale.tuned_rate(domain, method) if run == method.name else None) or declared_rate
     paper = decl.domains[choose("domain", domain, decl.domains, "domains.yaml")]
     source = f"{decl.source(method.name)}: {method.name}"
     choose("domain", domain, decl.method_domains(method.name), source)

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config.fields import (
     Count,
@@ -16,7 +17,9 @@ from reference_impl.config.fields import (
     Several,
 )
 from reference_impl.config.judges import JudgeSettings
+from reference_impl.config.methods import Method
 from reference_impl.config.model import Declared
+from reference_impl.config.tuned import Tuned
 
 
 class EngineOptions(Declared):
@@ -201,9 +204,15 @@ class Scale(Declared):
     """Longest time between two states that an interrupted run goes on from; null: those of its validations."""
     keep_checkpoints: Literal["all", "selected"] = "all"
     """`selected`: a grid's checkpoints are removed once every selection has copied the one that it chose."""
+    tuned: SkipJsonSchema[Tuned | None] = Field(default=None, exclude=True)
+    """What the scale's file of tuned/ says, whatever stands here."""
     domains: Annotated[dict[Name, ScaleDomain], Field(min_length=1)]
     """Those of domains.yaml that it has."""
     evaluation: Evaluation
+
+    def tuned_rate(self, domain: str, method: Method) -> float | None:
+        """A method's tuned learning rate, in the paper's units; None where the scale has none for it."""
+        return None if self.tuned is None else self.tuned.rate(domain, method.tuned_as)
 
     def strategy_of(self, policy: str) -> StrategyChoice:
         """How runs of a policy are updated."""
