@@ -20,7 +20,7 @@ include: "pipelines/rules/report.smk"
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report/index.html",
+        f"{ASKED}/report/index.html",
         PLAN.files.headline_pruned,
 
 
@@ -47,7 +47,7 @@ for target, files in PLAN.files.regrade_targets().items():
         input:
             files,
         log:
-            f"{LOGS}/{target}.log",
+            f"{ASKED_LOGS}/{target}.log",
         conda:
             ENVIRONMENT
         threads: 1
@@ -64,7 +64,7 @@ rule compare:
     input:
         rules.comparison.output[0],
     log:
-        f"{LOGS}/report/compare-shown.log",
+        f"{ASKED_LOGS}/report/compare-shown.log",
     conda:
         "environment.yml"
     shell:
@@ -75,7 +75,7 @@ rule phi_board:
     input:
         rules.ranking.output[0],
     log:
-        f"{LOGS}/report/phi_board-shown.log",
+        f"{ASKED_LOGS}/report/phi_board-shown.log",
     conda:
         "environment.yml"
     shell:

@@ -25,7 +25,7 @@ from evaluation.graders import Sample, Verdict, grade_all
 from evaluation.judging import add_judge_argument, judge_for, judge_settings, report_trouble
 from evaluation.reuse import EVALUATIONS, GRADERS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
-from evaluation.tasks import Item, Plan, add_data_argument, benchmark_path, evenly, load_items
+from evaluation.tasks import Item, Plan, add_data_argument, evenly, questions
 from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.rollout import (
@@ -151,20 +151,21 @@ def _judged(task: Task, verdict: Verdict) -> Row:
     return {**columns, **({"score": verdict.score} if task.kind == "judge" else {})}
 
 
-def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path]) -> list[Plan]:
-    """What a scale samples in a domain. `data` replaces the file of a task.
+def plan_tasks(
+    scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path], own: Mapping[str, Path]
+) -> list[Plan]:
+    """What a scale samples in a domain. `data` replaces the file of a task, `own` its questions.
 
     Raises ValueError for an unknown scale, domain or task, and for an unexpected benchmark file.
     """
     scale = load_scale(scale_name)
     sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale_name}")]
     max_tokens = sizes.max_response_tokens or load_declarations().domains[domain].max_response_tokens
-    for name in data:
+    for name in (*data, *own):
         choose("task", name, sizes.tasks, f"scale {scale_name}, domain {domain}")
     plans = []
     for task in map(load_task, sizes.tasks):
-        items = load_items(task, data.get(task.name) or benchmark_path(task, benchmarks))
-        items = evenly(items, scale.evaluation.max_items)
+        items = evenly(questions(task, benchmarks, data, own), scale.evaluation.max_items)
         samples = min(task.samples_per_problem, scale.evaluation.max_samples or task.samples_per_problem)
         plans.append(Plan(task, items, samples, max_tokens))
     return plans
@@ -226,7 +227,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate one checkpoint in one domain."""
     arguments = parse_arguments(argv)
     try:
-        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
+        data, own = dict(arguments.data), dict(arguments.own)
+        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, data, own)
         scale = load_scale(arguments.scale)
         tasks = [plan.task for plan in plans]
         settings = judge_settings(tasks, arguments.judge, scale.domains[arguments.domain].judge)

@@ -34,7 +34,7 @@ from evaluation.graders import (
 )
 from evaluation.judging import add_judge_argument, judge_for, judge_settings, report_trouble
 from evaluation.summary import summarise
-from evaluation.tasks import Item, load_items, read_items, rubric_reference
+from evaluation.tasks import Item, load_items, own_items, read_items, rubric_reference
 from reference_impl.config import Task, choose, load_task, task_names
 from reference_impl.config.model import parse
 from reference_impl.files import json_text, read_jsonl, write_jsonl
@@ -56,15 +56,15 @@ def resolve_task(name: str) -> Task:
 
 
 def regrade(
-    rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None, judge: Judge | None = None
+    rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None, judge: Judge | None = None, own: bool = False
 ) -> list[dict[str, Any]]:
     """Verdicts of stored completions, in their order: item_id, sample, correct, reason, extracted, category,
-    truncated; score where a judge gives it.
+    truncated; score where a judge gives it. ``own``: ``data`` has questions of the user's, any number of them.
 
     Raises ValueError naming the row that lacks something or asks for an unknown item.
     """
     rows = _checked(rows)
-    items = _items(rows, task, data)
+    items = _items(rows, task, data, own)
     samples = [Sample(row["response"], row["truncated"]) for row in rows]
     references = []
     for number, row in enumerate(rows, 1):
@@ -96,11 +96,13 @@ def _record(
     }
 
 
-def _items(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None) -> dict[str, Item]:
+def _items(rows: Sequence[Mapping[str, Any]], task: Task, data: Path | None, own: bool) -> dict[str, Item]:
     """The task's questions by id, from `data`; for the generic bfcl task only the categories that occur."""
     if data is None:
         return {}
-    if task.name not in GENERIC:
+    if own:
+        items = own_items(task, data)
+    elif task.name not in GENERIC:
         items = load_items(task, data)
     elif task.kind == "bfcl":
         categories = dict.fromkeys(bfcl.category_of(str(row.get("item_id"))) for row in rows)
@@ -198,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path, help="stored completions, JSON lines")
     parser.add_argument("--task", required=True, help=f"one of {', '.join(dict.fromkeys((*GENERIC, *task_names())))}")
     parser.add_argument("--data", type=Path, help="the task's questions: a file, or a folder in BFCL's layout")
+    parser.add_argument("--own", action="store_true", help="--data has questions of your own, any number of them")
     parser.add_argument("--out", type=Path, required=True, help="verdicts to write, JSON lines")
     add_judge_argument(parser)
     arguments = parser.parse_args(argv)
@@ -205,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         task = resolve_task(arguments.task)
         judge = judge_for([task], judge_settings([task], arguments.judge))
         rows = read_jsonl(arguments.file)
-        graded = regrade(rows, task, arguments.data, judge)
+        graded = regrade(rows, task, arguments.data, judge, arguments.own)
         if judge is not None and judge.stopped is not None:
             raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run resumes")
         summary = {"task": arguments.task, **summarise(graded), **unchanged(rows, graded)}

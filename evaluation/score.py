@@ -52,11 +52,14 @@ def outdated(samples: Path, tasks: Sequence[Task], settings: JudgeSettings | Non
     return [t for t in stored if summary.get(t.name, {}).get(GRADERS) != grader_code(t.kind, settings)]
 
 
-def grade_again(samples: Path, task: Task, data: Path, settings: JudgeSettings | None) -> list[Row]:
-    """Now's verdict on every stored sample of a task, in their order. Raises ValueError where the judge stops."""
+def grade_again(samples: Path, task: Task, data: Path, settings: JudgeSettings | None, own: bool = False) -> list[Row]:
+    """Now's verdict on every stored sample of a task, in their order; `own`: `data` has questions of the user's.
+
+    Raises ValueError where the judge stops.
+    """
     rows = read_jsonl(samples / f"{task.name}.jsonl")
     judge = judge_for([task], settings if task.kind == "judge" else None)
-    graded = regrade(rows, task, data, judge)
+    graded = regrade(rows, task, data, judge, own)
     if judge is not None and judge.stopped is not None:
         raise ValueError(f"{judge.stopped}; the verdicts so far are in the cache, from which another run resumes")
     verdicts = [{key: row[key] for key in VERDICT if key in row} for row in graded]
@@ -109,11 +112,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         scale = load_scale(arguments.scale)
         sizes = scale.domains[choose("domain", arguments.domain, scale.domains, f"scale {arguments.scale}")]
-        tasks, given = [load_task(name) for name in sizes.tasks], dict(arguments.data)
+        tasks, own = [load_task(name) for name in sizes.tasks], dict(arguments.own)
+        given = {**dict(arguments.data), **own}
         settings = judge_settings(tasks, None, sizes.judge)
         again = {
             task.name: grade_again(
-                arguments.samples, task, given.get(task.name) or benchmark_path(task, arguments.benchmarks), settings
+                arguments.samples,
+                task,
+                given.get(task.name) or benchmark_path(task, arguments.benchmarks),
+                settings,
+                task.name in own,
             )
             for task in outdated(arguments.samples, tasks, settings)
         }

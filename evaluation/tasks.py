@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from evaluation import bfcl, mmlu_pro
-from evaluation.graders import CallsReference, ChoiceReference, MathReference, Reference, RubricReference
+from evaluation.graders import (
+    CallsReference,
+    ChoiceReference,
+    MathReference,
+    Reference,
+    RubricReference,
+    Sample,
+    grade_all,
+)
 from reference_impl.config import Task
 from reference_impl.files import read_jsonl
 from reference_impl.judge.rubric import Judge, parse_rubric
@@ -68,9 +76,20 @@ def benchmark_path(task: Task, folder: Path) -> Path:
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
-    """`--data TASK=PATH`, as often as there are tasks."""
-    what = "another file for a task"
-    parser.add_argument("--data", type=data_override, action="append", default=[], metavar="TASK=PATH", help=what)
+    """`--data TASK=PATH` and `--own TASK=PATH`, as often as there are tasks."""
+    options = {"--data": "another copy of a task's file", "--own": "your own questions instead of a task's"}
+    for option, what in options.items():
+        parser.add_argument(option, type=data_override, action="append", default=[], metavar="TASK=PATH", help=what)
+
+
+def questions(task: Task, benchmarks: Path, data: Mapping[str, Path], own: Mapping[str, Path]) -> list[Item]:
+    """What is asked of a task: the user's own questions, else the benchmark's, from the user's copy or from its folder.
+
+    Raises ValueError as `own_items` and `load_items` do.
+    """
+    if task.name in own:
+        return own_items(task, own[task.name])
+    return load_items(task, data.get(task.name) or benchmark_path(task, benchmarks))
 
 
 def data_override(text: str) -> tuple[str, Path]:
@@ -88,6 +107,38 @@ def load_items(task: Task, path: Path) -> list[Item]:
     """
     items = read_items(task, path)
     _check_expected(task, items, path)
+    return items
+
+
+def own_items(task: Task, path: Path) -> list[Item]:
+    """A user's own questions in the form of a task, any number of them.
+
+    Raises ValueError naming every question that is no text or stands twice, every answer to a math question that the
+    grader would not take, and for a file without questions.
+    """
+    items = read_items(task, path)
+    if not items:
+        raise ValueError(f"{path} holds no questions")
+    problems, seen = [], dict[str, int]()
+    boxed = [Sample(f"\\boxed{{{item.gold}}}", truncated=False) for item in items if task.kind == "math"]
+    own = grade_all(boxed, [item.reference for item in items][: len(boxed)])
+    problems += [
+        f"{path}, row {index}: the grader cannot read the answer {items[index].gold!r:.80}"
+        for index, verdict in enumerate(own)
+        if not verdict.correct
+    ]
+    for index, item in enumerate(items):
+        question = item.row["question"]
+        if not question or (isinstance(question, str) and not question.strip()):
+            problems.append(f"{path}, row {index}: the question is empty")
+        elif not isinstance(question, str) and task.kind != "bfcl":
+            problems.append(f"{path}, row {index}: a question must be text, got {question!r:.80}")
+        asked = json.dumps({**item.row, "id": ""}, sort_keys=True)
+        if asked in seen:
+            problems.append(f"{path}, row {index}: the question of row {seen[asked]} again")
+        seen.setdefault(asked, index)
+    if problems:
+        raise ValueError("\n".join(problems))
     return items
 
 

@@ -27,7 +27,7 @@ def candidates(run: Path, epochs: Sequence[int] | None) -> list[dict[str, Any]]:
 
 
 def grid_folders(grid: list[str], runs: list[Path], identity: dict[str, Any]) -> list[Path]:
-    """The run folders in the grid's order (lowest rate first). Raises ValueError unless they are exactly its runs."""
+    """The run folders in the grid's order (lowest rate first). Raises ValueError where one is no run of the grid."""
     folders = {}
     for run in runs:
         if not (run / "run.json").is_file():
@@ -37,9 +37,9 @@ def grid_folders(grid: list[str], runs: list[Path], identity: dict[str, Any]) ->
             if record[key] != value:
                 raise ValueError(f"{run} is of {key} {record[key]!r}, not {value!r}")
         folders[record["method"]] = run
-    if sorted(folders) != sorted(grid):
-        raise ValueError(f"the grid's runs are {', '.join(grid)}; given were {', '.join(folders)}")
-    return [folders[name] for name in grid]
+    if others := [name for name in folders if name not in grid]:
+        raise ValueError(f"the grid's runs are {', '.join(grid)}; given were {', '.join(others)} too")
+    return [folders[name] for name in grid if name in folders]
 
 
 def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def choose_best(options: list[dict[str, Any]]) -> dict[str, Any]:
 def select(method_name: str, runs: list[Path], out: Path, identity: dict[str, Any]) -> None:
     """Copy the chosen checkpoint to ``out/best`` and record the choice, with all candidates, in ``out/run.json``.
 
-    Raises ValueError for other runs than the grid's, and where the chosen checkpoint was pruned.
+    ``runs`` are the grid's, or those of them at the tuned learning rate. Raises ValueError for others, and where the
+    chosen checkpoint was pruned.
     """
     decl = load_declarations()
     method = decl.method(method_name)

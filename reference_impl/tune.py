@@ -26,7 +26,7 @@ from reference_impl.config import (
     load_declarations,
 )
 from reference_impl.config.tuned import FOLDER
-from reference_impl.files import read_jsonl, write_json
+from reference_impl.files import write_json
 
 
 def trial(decl: Declarations, folder: Path) -> tuple[str, str, Trial]:
@@ -34,8 +34,7 @@ def trial(decl: Declarations, folder: Path) -> tuple[str, str, Trial]:
     record = _record(folder)
     method, rate = decl.owner(record["method"])
     assert rate is not None
-    best = max(read_jsonl(folder / "validation.jsonl"), key=lambda validation: float(validation["score"]))
-    return record["domain"], method.name, _trial(rate, best, record)
+    return record["domain"], method.name, _trial(rate, record["best"], record)
 
 
 def selection_trials(decl: Declarations, folder: Path) -> tuple[str, str, list[Trial]]:
@@ -54,7 +53,7 @@ def selection_trials(decl: Declarations, folder: Path) -> tuple[str, str, list[T
 
 
 def tuned(decl: Declarations, folders: Sequence[Path]) -> Tuned:
-    """What the runs and selections of ``folders`` say. Raises ValueError for one that has not ended, or of another seed."""
+    """What runs and selections say. Raises ValueError for one that has not ended, or of another seed."""
     domains: dict[str, dict[str, list[Trial]]] = {}
     for folder in folders:
         if decl.methods.get(folder.parent.name) and decl.method(folder.parent.name).select:

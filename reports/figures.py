@@ -40,6 +40,7 @@ from reports.drawing import (
 from reports.inputs import Results, experiment, open_results, parser, run_command
 from reports.scores import expert_length
 from reports.style import RC, label, line_style
+from reports.tuned_rates import tuned_rates
 
 
 def training_curve(results: Results, name: str) -> Drawing:
@@ -175,6 +176,7 @@ DRAWINGS: dict[str, Callable[[Results, str], Drawing]] = {
     "validation_by_epoch": validation_by_epoch,
     "reward_above_mu": reward_above_mu,
     "length_with_references": length_with_references,
+    "tuned_rates": tuned_rates,
 }
 """The drawings that experiments.yaml may name; each gets the figure's name."""
 

@@ -51,6 +51,14 @@ def printed(table: str, method: str, column: str) -> str | None:
 
 
 @dataclass(frozen=True)
+class OwnQuestions:
+    """What was asked instead of a task's questions."""
+
+    file: str
+    questions: int
+
+
+@dataclass(frozen=True)
 class Results:
     """One scale's results folder with the declarations that made it."""
 
@@ -88,6 +96,13 @@ class Results:
         """A JSON object of the results folder."""
         loaded: dict[str, Any] = json.loads(self.require(path).read_text(encoding="utf-8"))
         return loaded
+
+    @property
+    def own_questions(self) -> dict[str, OwnQuestions]:
+        """Task → the user's own questions; empty in a folder of the benchmarks' answers."""
+        path = self.root / "questions.json"
+        recorded = self.json(path) if path.is_file() else {}
+        return {task: OwnQuestions(entry["file"], entry["questions"]) for task, entry in recorded.items()}
 
     def manifest(self, domain: str) -> dict[str, Any]:
         """What the data stage says of a domain: expert_length_mean (tokens), expert_rows and so on."""

@@ -89,6 +89,7 @@ def notes(results: Results, table: Table) -> tuple[str, ...]:
     rows = Rows(results, table)
     domains = list(dict.fromkeys(column.domain for column in table.columns))
     said = (
+        *_own_notes(rows),
         *_interval_notes(rows),
         *_unreadable_notes(rows),
         *_unscored_notes(rows),
@@ -98,6 +99,19 @@ def notes(results: Results, table: Table) -> tuple[str, ...]:
         *_printed_notes(rows),
     )
     return tuple(dict.fromkeys(said))
+
+
+def _own_notes(rows: Rows) -> list[str]:
+    """Columns whose questions are the user's own."""
+    said = []
+    for column in rows.table.columns:
+        for task, own in rows.results.own_questions.items():
+            if task in {rows.results.task(column.domain, benchmark) for benchmark in column.benchmarks}:
+                said.append(
+                    f"{column_name(rows.results, column)}: {own.questions} questions of your own ({own.file}) in the "
+                    f"place of {task}; the paper's values are of its own questions."
+                )
+    return said
 
 
 def _interval_notes(rows: Rows) -> list[str]:

@@ -4,15 +4,24 @@ from collections.abc import Iterator
 from functools import cache
 
 from pipelines.data.stages import STAGES, load_stage
-from reference_impl.config import Declarations, RunConfig, Scale, load_task, resolve_run, task_names
-from reference_impl.config.experiments import TableEntry
+from reference_impl.config import (
+    TUNING_SEED,
+    Declarations,
+    RunConfig,
+    Scale,
+    Trial,
+    load_task,
+    resolve_run,
+    task_names,
+)
+from reference_impl.config.experiments import FigureEntry, TableEntry
 from reference_impl.config.model import refuse, unknown
 
 RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
-    "manifest", "phi_board", "policy", "prune", "ranking", "regrade", "retrain_policies", "retrain_policy",
-    "score", "select", "site", "table", "train", "tune",
+    "manifest", "own_questions", "phi_board", "policy", "prune", "ranking", "regrade", "retrain_policies",
+    "retrain_policy", "score", "select", "site", "table", "train", "tune",
 })  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 
@@ -94,6 +103,28 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
     return found
 
 
+def tuning_warnings(declarations: Declarations, scale: Scale) -> list[str]:
+    """A sentence for every domain whose learning rates were tuned with other settings than those of now."""
+    found: dict[str, list[str]] = {}
+    for domain, methods in scale.tuned.domains.items() if scale.tuned else ():
+        for name, method in methods.items():
+            if any(_settings_differ(declarations, scale, domain, trial) for trial in method.trials):
+                found.setdefault(domain, []).append(name)
+    return [
+        f"pipelines/config/tuned/{scale.name}.json: {domain}: {', '.join(names)}: tuned with other settings than "
+        "those of now; snakemake tune tunes again"
+        for domain, names in found.items()
+    ]
+
+
+def _settings_differ(declarations: Declarations, scale: Scale, domain: str, trial: Trial) -> bool:
+    try:
+        now = resolve_run(declarations, scale, trial.run, domain, TUNING_SEED)
+    except ValueError:  # no such run any more
+        return True
+    return now.hash() != trial.config_hash
+
+
 def check_names(declarations: Declarations) -> None:
     """A method is a target by its name. Raises ValueError for each that has the name of another target."""
     refuse(
@@ -165,6 +196,10 @@ def _problems(declarations: Declarations, experiment: str) -> Iterator[str]:
         if name not in declarations.methods:
             continue
         method = declarations.methods[name]
+        if isinstance(entry, FigureEntry) and not entry.of_runs:
+            if method.tuned_as != name:
+                yield f"{name} is not tuned itself: it has no choice of a learning rate to show"
+            continue
         for domain in (domain for domain in entry.domains if domain in domains):
             yield from unknown("domain", domain, declarations.method_domains(name), name)
         if entry.kind != "figure" and method.role != "method":

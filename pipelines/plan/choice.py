@@ -29,6 +29,11 @@ class Choice:
     """What `compare` compares; the last is the baseline. Empty: nothing was named, and the user has no methods."""
 
     @property
+    def own_questions(self) -> dict[str, LocalData]:
+        """Task → the user's file, where its questions are not the benchmark's."""
+        return {task: local for task, local in self.data.items() if local.own}
+
+    @property
     def training_runs(self) -> list[str]:
         """Names of everything that is trained, grids unrolled."""
         return [run for name in self.declarations.methods for run in self.declarations.runs(name)]

@@ -7,8 +7,10 @@ from pathlib import Path
 from pipelines.data.splits import PROMPTS, VALIDATION
 from pipelines.data.stages import STAGES
 from pipelines.plan.choice import Choice
+from pipelines.plan.digest import digest
 from pipelines.plan.local import is_folder
 from reference_impl.config import TUNING_SEED, expert_file, load_task
+from reference_impl.config.experiments import FigureEntry
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
@@ -27,6 +29,17 @@ class Files:
     def results(self) -> str:
         """The folder that everything of the scale is written to."""
         return f"results/{self.choice.scale.name}"
+
+    @property
+    def asked(self) -> str:
+        """The folder of samples, scores and report: the scale's, or one of the user's questions' own inside it."""
+        own = {task: local.sha256 for task, local in self.choice.own_questions.items()}
+        return f"{self.results}/own/{digest(own)}" if own else self.results
+
+    @property
+    def own_questions(self) -> list[str]:
+        """What says which questions are the user's; none where all are the benchmarks'."""
+        return [f"{self.asked}/questions.json"] if self.choice.own_questions else []
 
     # ---- Policies, data, benchmarks
 
@@ -51,7 +64,8 @@ class Files:
 
     def benchmark_sources(self, tasks: Iterable[str]) -> list[str]:
         """What must be there before tasks' questions are asked: the sandbox makes all of its own at once."""
-        return sorted({self.benchmarks if _is_generated(task) else self._benchmark(task) for task in tasks})
+        others = [task for task in tasks if task not in self.choice.own_questions]
+        return sorted({self.benchmarks if _is_generated(task) else self._benchmark(task) for task in others})
 
     def questions(self, task: str) -> str:
         """The file or folder with a task's questions: the user's, or the one among the benchmarks."""
@@ -162,20 +176,20 @@ class Files:
 
     def scores(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
         """Scores of a method in every domain with every seed; grids and curves are not evaluated."""
-        return [f"{self.results}/scores/{name}.parquet" for name in self._evaluated(method, domains)]
+        return [f"{self.asked}/scores/{name}.parquet" for name in self._evaluated(method, domains)]
 
     def evaluations(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
         """Folders with a method's samples, in every domain with every seed."""
-        return [f"{self.results}/evaluations/{name}" for name in self._evaluated(method, domains)]
+        return [f"{self.asked}/evaluations/{name}" for name in self._evaluated(method, domains)]
 
     def regraded(self, method: str) -> list[str]:
         """Summaries of a method's samples graded again: every domain, seed and task that there are samples of."""
         return [
-            f"{self.results}/regraded/{name}/{task}.json"
+            f"{self.asked}/regraded/{name}/{task}.json"
             for domain in self.choice.domains(method)
             for name in self._evaluated(method, (domain,))
             for task in self.choice.scale.domains[domain].tasks
-            if Path(self.results, "evaluations", name, f"{task}.jsonl").is_file()
+            if Path(self.asked, "evaluations", name, f"{task}.jsonl").is_file()
         ]
 
     def _evaluated(self, method: str, only: tuple[str, ...] | None) -> list[str]:
@@ -190,17 +204,20 @@ class Files:
     def report(self, experiment: str) -> list[str]:
         """Files of one table, figure or page."""
         kind = self.choice.declarations.experiments[experiment].kind
-        return [f"{self.results}/report/{FOLDERS[kind]}{experiment}.{suffix}" for suffix in SUFFIXES[kind]]
+        return [f"{self.asked}/report/{FOLDERS[kind]}{experiment}.{suffix}" for suffix in SUFFIXES[kind]]
 
     def report_sources(self, experiment: str) -> list[str]:
         """What a table (scores), a figure (training records) or a page (scores and samples) is made of, and the data's
         manifests.
         """
         entry = self.choice.declarations.experiments[experiment]
+        if isinstance(entry, FigureEntry) and not entry.of_runs:
+            return []
         domains = tuple(domain for domain in entry.domains if domain in self.choice.scale.domains)
         parts = {"table": [self.scores], "figure": [self.records], "page": [self.scores, self.evaluations]}
         made = [path for name in entry.methods for part in parts[entry.kind] for path in part(name, domains)]
-        return made + [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
+        manifests = [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
+        return [*made, *manifests, *self.own_questions]
 
     def comparison_sources(self) -> list[str]:
         """What `compare` reads: scores, and the records of what trains, in the domains that a method shares with the
@@ -221,7 +238,8 @@ class Files:
 
     def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
         """Records and scores of a method, and of the pruning of the grids behind it."""
-        return self.records(method, domains) + self.scores(method, domains) + self.pruned([method], domains)
+        made = self.records(method, domains) + self.scores(method, domains) + self.pruned([method], domains)
+        return made + self.own_questions
 
     def report_pruned(self, experiment: str) -> list[str]:
         """Records of the pruning of every grid behind a table, figure or page, in its domains."""
@@ -245,7 +263,7 @@ class Files:
         made = {name: self.records(name) + self.scores(name) + self.pruned([name]) for name in methods}
         reports = {name: self.report(name) + self.report_pruned(name) for name in self.choice.experiments()}
         everything = list(dict.fromkeys(path for files in reports.values() for path in files))
-        pages = [f"{self.results}/report/{page}.html" for page in PAGES]
+        pages = [f"{self.asked}/report/{page}.html" for page in PAGES]
         return {
             **made,
             **reports,

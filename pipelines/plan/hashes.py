@@ -15,6 +15,7 @@ from pipelines.plan.digest import digest
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
 from reference_impl.config import domain_size, load_task, resolve_run
+from reference_impl.config.experiments import FigureEntry
 from reference_impl.files import file_hash
 from reference_impl.run.code import grader_code, run_code
 
@@ -103,7 +104,11 @@ class Hashes:
     def experiment(self, experiment: str) -> str:
         """Of the declaration of a table, figure or page, its methods' labels included."""
         entry = self.choice.declarations.experiments[experiment]
-        return digest([entry.model_dump(), [self.choice.declarations.method(name).label for name in entry.methods]])
+        labels = [self.choice.declarations.method(name).label for name in entry.methods]
+        tuned = self.choice.scale.tuned
+        if isinstance(entry, FigureEntry) and not entry.of_runs and tuned is not None:
+            return digest([entry.model_dump(), labels, tuned.model_dump()])
+        return digest([entry.model_dump(), labels])
 
     def labels(self, methods: Iterable[str]) -> str:
         """Of how methods are called, and of their φ."""

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.plan.changed import changed_code
-from pipelines.plan.checks import check_experiments, check_names, check_scale, compared_methods, schedule_warnings
+from pipelines.plan.checks import (
+    check_experiments,
+    check_names,
+    check_scale,
+    compared_methods,
+    schedule_warnings,
+    tuning_warnings,
+)
 from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.plan.hashes import Hashes
@@ -16,7 +23,7 @@ from pipelines.plan.local import local_data
 from pipelines.plan.options import Options
 from pipelines.plan.workflow import parse_workflow
 from pipelines.policy.origin import check_policies
-from reference_impl.config import CONFIG_DIR, Scale, choose, load_declarations, load_scale
+from reference_impl.config import CONFIG_DIR, TUNING_SEED, Scale, choose, load_declarations, load_scale
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class Plan:
 
     def warnings(self) -> list[str]:
         """What is allowed and probably not meant."""
-        return schedule_warnings(self.choice.declarations, self.choice.scale)
+        declared = self.choice.declarations, self.choice.scale
+        return schedule_warnings(*declared) + tuning_warnings(*declared)
 
     def notes(self) -> list[str]:
         """What an edit of the code makes again, of what there is."""
@@ -62,6 +70,8 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     the file, the offending value and the allowed or nearest ones.
     """
     workflow = parse_workflow(config)
+    if TUNING_SEED in (workflow.seeds or ()):
+        raise ValueError(f"seeds: {TUNING_SEED} is the seed that learning rates are tuned with: choose another")
     declarations = load_declarations(root, workflow.mine)
     check_names(declarations)
     check_experiments(declarations, os.path.relpath(root / "experiments.yaml"))

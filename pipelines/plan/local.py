@@ -1,10 +1,11 @@
-"""The user's own questions for a task: a file, or a folder in BFCL's layout, asked instead of the task's."""
+"""The user's file for a task: a copy of the benchmark (BFCL: a folder in its layout), or questions of their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.tasks import load_items, own_items
 from pipelines.plan.digest import digest
-from reference_impl.config import Scale, choose, load_task, task_names
+from reference_impl.config import Scale, Task, choose, load_task, task_names
 from reference_impl.files import file_hash
 
 
@@ -14,6 +15,8 @@ class LocalData:
 
     path: str
     sha256: str
+    own: int = 0
+    """How many questions of the user's own; 0: they are the benchmark's."""
 
 
 def is_folder(task: str) -> bool:
@@ -22,9 +25,9 @@ def is_folder(task: str) -> bool:
 
 
 def local_data(scale: Scale, task: str, path: str) -> LocalData:
-    """The user's questions for a task. Raises ValueError for a task that the scale does not evaluate, or no such file.
+    """The user's file for a task, read: the benchmark's own questions, or any number of others in the same form.
 
-    Whether they are the task's questions is for evaluation.generate to check, which reads them.
+    Raises ValueError for a task that the scale does not evaluate, no such file, and a file that is in another form.
     """
     choose("task", task, task_names(), "data: evaluation/tasks")
     evaluated = [name for domain in scale.domains.values() for name in domain.tasks]
@@ -34,8 +37,21 @@ def local_data(scale: Scale, task: str, path: str) -> LocalData:
     if not is_folder(task):
         if not source.is_file():
             raise ValueError(f"data.{task}: no such file: {path}")
-        return LocalData(str(source), file_hash(source))
+        return LocalData(str(source), file_hash(source), _own(load_task(task), source))
     if not source.is_dir():
         raise ValueError(f"data.{task}: no such folder: {path} (BFCL's layout is a folder)")
     files = sorted([*source.glob("*.json"), *source.glob("possible_answer/*.json")])
-    return LocalData(str(source), digest({str(file.relative_to(source)): file_hash(file) for file in files}))
+    sha256 = digest({str(file.relative_to(source)): file_hash(file) for file in files})
+    return LocalData(str(source), sha256, _own(load_task(task), source))
+
+
+def _own(task: Task, source: Path) -> int:
+    """How many questions of their own a user's file has. Raises ValueError where it is not in the task's form."""
+    try:
+        load_items(task, source)
+    except ValueError:
+        try:
+            return len(own_items(task, source))
+        except ValueError as error:
+            raise ValueError(f"data.{task.name}: {error}") from None
+    return 0

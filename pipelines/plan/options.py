@@ -36,9 +36,17 @@ class Options:
 
     def questions(self, domain: str) -> list[str]:
         """Options of evaluation.generate that name the user's files for a domain's tasks."""
-        local = self.choice.data
-        tasks = [task for task in self.choice.scale.domains[domain].tasks if task in local]
-        return [word for task in tasks for word in ("--data", f"{task}={local[task].path}")]
+        local = {t: self.choice.data[t] for t in self.choice.scale.domains[domain].tasks if t in self.choice.data}
+        words = [("--own" if one.own else "--data", f"{task}={one.path}") for task, one in local.items()]
+        return [word for pair in words for word in pair]
+
+    def own(self, task: str) -> list[str]:
+        """The option of evaluation.regrade for a task whose questions are the user's own."""
+        return ["--own"] if task in self.choice.own_questions else []
+
+    def own_questions(self) -> list[str]:
+        """Options of pipelines.data.own_questions: every file of the user's."""
+        return [word for task, one in self.choice.own_questions.items() for word in ("--own", f"{task}={one.path}")]
 
     def boards(self) -> list[str]:
         """Options of reports.phi_board: a board each."""

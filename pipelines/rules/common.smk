@@ -27,10 +27,13 @@ if workflow.is_main_process:  # and not in every job that Snakemake starts as a 
 
 RESULTS = PLAN.files.results
 LOGS = f"{RESULTS}/logs"
+# Of samples, scores and report: where the user brings questions of their own, a results folder inside the scale's.
+ASKED = PLAN.files.asked
+ASKED_LOGS = f"{ASKED}/logs"
 RUN = f"{RESULTS}/runs/{{domain}}/{{run}}/seed{{seed}}"
 SELECTION = f"{RESULTS}/runs/{{domain}}/{{selection}}/seed{{seed}}"
-EVALUATION = f"{RESULTS}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
-REGRADED = f"{RESULTS}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
+EVALUATION = f"{ASKED}/evaluations/{{domain}}/{{method}}/seed{{seed}}"
+REGRADED = f"{ASKED}/regraded/{{domain}}/{{method}}/seed{{seed}}/{{task}}"
 
 # Of every job; braces doubled, since Snakemake formats the path, and a clone's folder may have some.
 ENVIRONMENT = f"{workflow.basedir}/environment.yml".replace("{", "{{").replace("}", "}}")

@@ -10,7 +10,7 @@ rule generate:
     output:
         directory(EVALUATION),
     log:
-        f"{LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
+        f"{ASKED_LOGS}/generate/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
         ENVIRONMENT
@@ -41,9 +41,9 @@ rule score:
         lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
         samples=EVALUATION,
     output:
-        f"{RESULTS}/scores/{{domain}}/{{method}}/seed{{seed}}.parquet",
+        f"{ASKED}/scores/{{domain}}/{{method}}/seed{{seed}}.parquet",
     log:
-        f"{LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
+        f"{ASKED_LOGS}/score/{{domain}}/{{method}}/seed{{seed}}.log",
     priority: lambda wildcards: PLAN.options.priority(wildcards.domain, wildcards.method)
     conda:
         ENVIRONMENT
@@ -77,7 +77,7 @@ rule grade_again:
         verdicts=f"{REGRADED}.jsonl",
         summary=f"{REGRADED}.json",
     log:
-        f"{LOGS}/regrade/{{domain}}/{{method}}/seed{{seed}}/{{task}}.log",
+        f"{ASKED_LOGS}/regrade/{{domain}}/{{method}}/seed{{seed}}/{{task}}.log",
     conda:
         ENVIRONMENT
     threads: 1
@@ -90,9 +90,35 @@ rule grade_again:
         settings=lambda wildcards: PLAN.hashes.task(wildcards.domain, wildcards.task),
         data=lambda wildcards: PLAN.files.questions(wildcards.task),
         judge=lambda wildcards: PLAN.options.judge(wildcards.domain, wildcards.task),
+        own=lambda wildcards: PLAN.options.own(wildcards.task),
     message:
         "Grade again: {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "{params.start} evaluation.regrade {input.samples}/{wildcards.task}.jsonl --task {wildcards.task}"
-        " --data {params.data:q} {params.judge:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
+        " --data {params.data:q} {params.own} {params.judge:q} --out {output.verdicts} > {output.summary}.part 2> {log}"
         " && mv {output.summary}.part {output.summary}"
+
+
+# Makes the folder of the user's own questions a results folder of its own, with the scale's runs and data.
+rule own_questions:
+    output:
+        f"{PLAN.files.results}/own/{{asked}}/questions.json",
+    log:
+        f"{PLAN.files.results}/own/{{asked}}/logs/questions.log",
+    wildcard_constraints:
+        asked="[0-9a-f]+",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        results=lambda wildcards: RESULTS,
+        own=PLAN.options.own_questions(),
+        out=subpath(output[0], parent=True),
+    message:
+        "Data: questions of your own"
+    shell:
+        "python -m pipelines.data.own_questions {params.own:q} --results {params.results} --out {params.out} > {log} 2>&1"

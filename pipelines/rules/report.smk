@@ -7,9 +7,9 @@ rule table:
         PUBLISHED,
         made=lambda wildcards: PLAN.files.report_sources(wildcards.table),
     output:
-        multiext(f"{RESULTS}/report/tables/{{table}}", ".csv", ".md", ".tex", ".json"),
+        multiext(f"{ASKED}/report/tables/{{table}}", ".csv", ".md", ".tex", ".json"),
     log:
-        f"{LOGS}/report/{{table}}.log",
+        f"{ASKED_LOGS}/report/{{table}}.log",
     wildcard_constraints:
         table="|".join(PLAN.choice.experiments("table")),
     priority: lambda wildcards: 10 if wildcards.table in PLAN.choice.headline else 0
@@ -23,7 +23,7 @@ rule table:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.table),
         out=subpath(output[0], parent=True),
@@ -38,9 +38,9 @@ rule figure:
     input:
         lambda wildcards: PLAN.files.report_sources(wildcards.figure),
     output:
-        multiext(f"{RESULTS}/report/figures/{{figure}}", ".png", ".svg", ".json"),
+        multiext(f"{ASKED}/report/figures/{{figure}}", ".png", ".svg", ".json"),
     log:
-        f"{LOGS}/report/{{figure}}.log",
+        f"{ASKED_LOGS}/report/{{figure}}.log",
     wildcard_constraints:
         figure="|".join(PLAN.choice.experiments("figure")),
     priority: lambda wildcards: 10 if wildcards.figure in PLAN.choice.headline else 0
@@ -54,7 +54,7 @@ rule figure:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.figure),
         out=subpath(output[0], parent=True),
@@ -69,10 +69,10 @@ rule case_page:
     input:
         lambda wildcards: PLAN.files.report_sources(wildcards.case_page),
     output:
-        html=f"{RESULTS}/report/{{case_page}}.html",
-        csv=f"{RESULTS}/report/{{case_page}}.csv",
+        html=f"{ASKED}/report/{{case_page}}.html",
+        csv=f"{ASKED}/report/{{case_page}}.csv",
     log:
-        f"{LOGS}/report/{{case_page}}.log",
+        f"{ASKED_LOGS}/report/{{case_page}}.log",
     wildcard_constraints:
         case_page="|".join(PLAN.choice.experiments("page")) or "none",
     conda:
@@ -85,7 +85,7 @@ rule case_page:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.case_page),
     message:
@@ -99,10 +99,10 @@ rule comparison:
     input:
         PLAN.files.comparison_sources(),
     output:
-        multiext(f"{RESULTS}/report/compare", ".md", ".csv", ".json"),
-        multiext(f"{RESULTS}/report/figures/compare", ".png", ".svg"),
+        multiext(f"{ASKED}/report/compare", ".md", ".csv", ".json"),
+        multiext(f"{ASKED}/report/figures/compare", ".png", ".svg"),
     log:
-        f"{LOGS}/report/compare.log",
+        f"{ASKED_LOGS}/report/compare.log",
     conda:
         "../../environment.yml"
     threads: 1
@@ -113,7 +113,7 @@ rule comparison:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         methods=list(PLAN.choice.compared),
         settings=PLAN.hashes.labels(PLAN.choice.compared),
@@ -129,9 +129,9 @@ rule ranking:
     input:
         PLAN.files.board_sources(),
     output:
-        multiext(f"{RESULTS}/report/phi_board", ".md", ".json"),
+        multiext(f"{ASKED}/report/phi_board", ".md", ".json"),
     log:
-        f"{LOGS}/report/phi_board.log",
+        f"{ASKED_LOGS}/report/phi_board.log",
     conda:
         "../../environment.yml"
     threads: 1
@@ -142,7 +142,7 @@ rule ranking:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         boards=PLAN.options.boards(),
         settings=PLAN.hashes.labels(
@@ -163,9 +163,9 @@ rule site:
         "docs/fidelity.md",
         made=lambda wildcards: PLAN.files.page_sources(wildcards.page),
     output:
-        f"{RESULTS}/report/{{page}}.html",
+        f"{ASKED}/report/{{page}}.html",
     log:
-        f"{LOGS}/report/{{page}}.log",
+        f"{ASKED_LOGS}/report/{{page}}.log",
     wildcard_constraints:
         page="|".join(PAGES),
     # The page that the default target makes comes before the jobs of everything else.
@@ -180,10 +180,10 @@ rule site:
     params:
         start=PLAN.options.start(),
         scale=PLAN.choice.scale.name,
-        results=lambda wildcards: RESULTS,
+        results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         shown=lambda wildcards: PAGES[wildcards.page],
-        yours=PLAN.hashes.comparison(RESULTS),
+        yours=PLAN.hashes.comparison(ASKED),
     message:
         "Report: the page of {params.shown}, beside the paper's printed values"
     shell:

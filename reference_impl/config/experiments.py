@@ -95,6 +95,11 @@ class FigureEntry(Experiment):
     draw: str
     """Which drawing of reports/figures.py."""
 
+    @property
+    def of_runs(self) -> bool:
+        """Whether it shows what runs logged, and not how their learning rates were chosen."""
+        return self.draw != "tuned_rates"
+
 
 class TrainingCurve(FigureEntry):
     """A figure of one logged quantity against training steps: a panel for every domain, a line for every method."""
@@ -114,7 +119,9 @@ class TrainingCurve(FigureEntry):
 class OwnDrawing(FigureEntry):
     """A figure that draws something of its own, and says so in its own words."""
 
-    draw: Literal["validation_by_step", "validation_by_epoch", "reward_above_mu", "length_with_references"]
+    draw: Literal[
+        "validation_by_step", "validation_by_epoch", "reward_above_mu", "length_with_references", "tuned_rates"
+    ]
     """Which drawing of reports/figures.py."""
 
 

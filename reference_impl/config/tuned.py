@@ -1,13 +1,15 @@
 """Learning rates tuned at a scale, every method over its grid with one seed that no table uses (A.1)."""
 
-from collections.abc import Mapping, Sequence
+import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from reference_impl.config.fields import Count, Name, Positive
-from reference_impl.config.model import Declared, parse, read_yaml
+from reference_impl.config.fields import Name, Positive
+from reference_impl.config.model import Declared, parse
 
 TUNING_SEED = 1000
 """The seed of all runs that a learning rate is chosen by; no table, figure or claim has a run of it."""
@@ -22,8 +24,8 @@ class Trial(Declared):
     """In the paper's units, before the scale's factor."""
     run: str
     """Name of its run."""
-    step: Count
-    """Of the best validation."""
+    step: Annotated[int, Field(ge=0)]
+    """Of the best validation; 0: training made nothing better."""
     score: Annotated[float, Field(ge=0, le=1)]
     """Mean over the validation prompts."""
     stderr: Annotated[float, Field(ge=0)]
@@ -67,5 +69,9 @@ def load_tuned(root: Path, scale: str) -> Tuned | None:
     path = root / FOLDER / f"{scale}.json"
     if not path.is_file():
         return None
-    values: Mapping[str, Any] = read_yaml(path)
-    return parse(Tuned, values, str(path))
+    source = os.path.relpath(path)
+    try:
+        values: Any = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{source} is not valid JSON: {error}") from error
+    return parse(Tuned, values, source)

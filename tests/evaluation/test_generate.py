@@ -243,13 +243,13 @@ def test_score_table(plan: Plan, tmp_path: Path) -> None:
 
 def test_plan_tasks_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown scale 'minni'; did you mean 'mini'"):
-        plan_tasks("minni", "math", tmp_path, {})
+        plan_tasks("minni", "math", tmp_path, {}, {})
     with pytest.raises(ValueError, match="unknown domain 'maths'; did you mean 'math'"):
-        plan_tasks("mini", "maths", tmp_path, {})
+        plan_tasks("mini", "maths", tmp_path, {}, {})
     with pytest.raises(ValueError, match="unknown task 'sandbox-amk'"):
-        plan_tasks("mini", "math", tmp_path, {"sandbox-amk": tmp_path})
+        plan_tasks("mini", "math", tmp_path, {"sandbox-amk": tmp_path}, {})
     with pytest.raises(ValueError, match=r"sandbox-amc\.jsonl: no such file"):
-        plan_tasks("mini", "math", tmp_path, {})
+        plan_tasks("mini", "math", tmp_path, {}, {})
     arguments = ["--checkpoint", "c", "--domain", "math", "--method", "m", "--scale", "mini"]
     arguments += ["--seed", "0", "--out", "o"]
     with pytest.raises(SystemExit, match="no such file"):
@@ -264,7 +264,7 @@ def write_benchmarks(folder: Path) -> None:
 def test_smoke_scale_caps_items_and_samples(tmp_path: Path) -> None:
     write_benchmarks(tmp_path)
     for scale, items, samples in (("mini", 480, 2), ("smoke", 14, 2)):
-        plans = {plan.task.name: plan for plan in plan_tasks(scale, "math", tmp_path, {})}
+        plans = {plan.task.name: plan for plan in plan_tasks(scale, "math", tmp_path, {}, {})}
         assert (len(plans["sandbox-aime24"].items), plans["sandbox-aime24"].samples) == (items, samples)
     assert len({item.category for item in plans["sandbox-mmlu-pro"].items}) == 14
 

@@ -9,7 +9,7 @@ import pytest
 
 from evaluation import mmlu_pro
 from evaluation.graders import CallsReference, ChoiceReference, MathReference
-from evaluation.tasks import answers_fingerprint, benchmark_path, evenly, load_items, read_items
+from evaluation.tasks import answers_fingerprint, benchmark_path, evenly, load_items, own_items, read_items
 from pipelines.sandbox import math_world, medicine_world, tool_world
 from reference_impl.config import Task, load_task, task_names
 from reference_impl.config.model import parse
@@ -265,3 +265,34 @@ def test_a_part_of_mmlu_pro_is_not_mmlu_pro(reference_data: Path) -> None:
         load_items(load_task("mmlu-pro"), path)
     items = read_items(load_task("mmlu-pro"), path)
     assert {item.category for item in items} == set(load_task("mmlu-pro").categories)
+
+
+def test_own_questions_may_be_any_number(tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1", "answer": "2"}, {"question": "half", "answer": r"\frac{1}{2}"}]
+    path = tmp_path / "my.jsonl"
+    write_jsonl(path, rows)
+    assert [item.gold for item in own_items(task("math", 5), path)] == ["2", r"\frac{1}{2}"]
+
+
+def test_every_mistake_in_own_questions_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "my.jsonl"
+    rows: list[dict[str, Any]] = [
+        {"question": "1 + 1", "answer": "2"},
+        {"question": " ", "answer": "2"},
+        {"question": ["1 + 1"], "answer": "2"},
+        {"question": "1 + 1", "answer": "2"},
+        {"question": "1 + 3", "answer": "?"},
+    ]
+    write_jsonl(path, rows)
+    with pytest.raises(ValueError) as error:
+        own_items(task("math", 5), path)
+    lines = str(error.value).splitlines()
+    assert {(line.split(": ")[0].removeprefix(f"{path}, "), line.split(": ")[1]) for line in lines} == {
+        ("row 1", "the question is empty"),
+        ("row 2", "a question must be text, got ['1 + 1']"),
+        ("row 3", "the question of row 0 again"),
+        ("row 4", "the grader cannot read the answer '?'"),
+    }
+    write_jsonl(path, [])
+    with pytest.raises(ValueError, match="holds no questions"):
+        own_items(task("math", 5), path)

@@ -74,13 +74,19 @@ def test_a_checkpoint_that_was_pruned_is_said_to_be(grid: list[Path], tmp_path: 
 
 
 def test_only_the_grids_own_finished_runs_are_taken(grid: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the grid's runs are sft-lr1e-06, sft-lr5e-06, sft-lr1e-05; given were"):
-        select("sft_best", grid[:2], tmp_path / "out", IDENTITY)
+    other = write_run(tmp_path / "grpo/seed0", [0.9])
+    with pytest.raises(ValueError, match="the grid's runs are sft-lr1e-06, sft-lr5e-06, sft-lr1e-05; given were grpo"):
+        select("sft_best", [*grid, other], tmp_path / "out", IDENTITY)
     with pytest.raises(ValueError, match="is of seed 0, not 1"):
         select("sft_best", grid, tmp_path / "out", IDENTITY | {"seed": 1})
     (grid[1] / "run.json").unlink()
     with pytest.raises(ValueError, match="not a finished run"):
         select("sft_best", grid, tmp_path / "out", IDENTITY)
+
+
+def test_of_a_tuned_grid_one_run_is_chosen_from(grid: list[Path], tmp_path: Path) -> None:
+    select("sft_best", grid[:1], tmp_path / "out", IDENTITY)
+    assert (tmp_path / "out/best/weights").read_text() == "sft-lr1e-06 epoch 3"
 
 
 def test_order_of_the_runs_given_does_not_matter(grid: list[Path], tmp_path: Path) -> None:

@@ -72,5 +72,5 @@ def test_evaluation(running_engine: Any, policy: Path, tmp_path: Path, monkeypat
     command = ["--checkpoint", str(policy), "--domain", "math", "--method", "original", "--scale", "mini"]
     generate.main([*command, "--seed", "0", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")])
     samples = read_jsonl(tmp_path / "out" / "sandbox-amc.jsonl")
-    assert len(samples) == 6 * min(task.samples, 4)
+    assert len(samples) == 6 * min(task.samples_per_problem, 4)
     assert any(sample["correct"] for sample in samples) and all(sample["response"] for sample in samples)

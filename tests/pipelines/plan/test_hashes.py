@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pipelines.plan import Plan, load_plan
+from pipelines.sandbox import tool_world
 from reference_impl.config import CONFIG_DIR, LocalJudgeSettings
 from reference_impl.config.schedules import Constant
+from reference_impl.files import write_jsonl
 from tests.support.plans import SCALES, configuration, with_domain, with_method
 
 
@@ -98,9 +100,9 @@ def with_data(task: str, path: Path) -> Plan:
 
 def test_a_local_file_changes_the_evaluation_of_its_tasks_domain_and_nothing_else(tmp_path: Path) -> None:
     plan, path = load_plan({"scale": "mini"}), tmp_path / "mine.jsonl"
-    path.write_text("one", encoding="utf-8")
+    path.write_text('{"question": "1 + 1", "answer": "2"}\n', encoding="utf-8")
     local = with_data("sandbox-amc", path)
-    assert local.options.questions("math") == ["--data", f"sandbox-amc={path}"]
+    assert local.options.questions("math") == ["--own", f"sandbox-amc={path}"]
     assert local.options.questions("tool") == plan.options.questions("math") == []
     assert local.files.questions("sandbox-amc") == str(path)
     assert local.files.questions("sandbox-aime24") == "results/mini/benchmarks/sandbox-aime24.jsonl"
@@ -109,24 +111,29 @@ def test_a_local_file_changes_the_evaluation_of_its_tasks_domain_and_nothing_els
     assert local.hashes.tasks("tool") == plan.hashes.tasks("tool")
     assert run_hashes(local) == run_hashes(plan)
 
-    path.write_text("two", encoding="utf-8")
+    path.write_text('{"question": "1 + 2", "answer": "3"}\n', encoding="utf-8")
     changed = with_data("sandbox-amc", path)
     assert changed.hashes.tasks("math") != local.hashes.tasks("math")
     assert changed.hashes.task("math", "sandbox-amc") != local.hashes.task("math", "sandbox-amc")
     assert len({which.hashes.task("math", "sandbox-aime24") for which in (plan, local, changed)}) == 1
     copy = tmp_path / "elsewhere.jsonl"
-    copy.write_text("two", encoding="utf-8")
+    copy.write_bytes(path.read_bytes())
     assert with_data("sandbox-amc", copy).hashes.tasks("math") == changed.hashes.tasks("math")
 
 
 def test_a_local_folder_is_known_by_its_questions_and_answers(tmp_path: Path) -> None:
-    (tmp_path / "possible_answer").mkdir()
+    for name, rows in tool_world.benchmarks().items():
+        write_jsonl(tmp_path / Path(name).relative_to("sandbox-bfcl"), rows)
+    plan = with_data("sandbox-bfcl", tmp_path)
+    assert not plan.choice.own_questions  # the benchmark's own
+    hashes = [plan.hashes.tasks("tool")]
     for name in ("BFCL_v4_multiple.json", "possible_answer/BFCL_v4_multiple.json"):
-        before = with_data("sandbox-bfcl", tmp_path).hashes.tasks("tool")
-        (tmp_path / name).write_text("one", encoding="utf-8")
-        first = with_data("sandbox-bfcl", tmp_path).hashes.tasks("tool")
-        (tmp_path / name).write_text("two", encoding="utf-8")
-        assert len({before, first, with_data("sandbox-bfcl", tmp_path).hashes.tasks("tool")}) == 3
+        *kept, _ = (tmp_path / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(kept), encoding="utf-8")
+        own = with_data("sandbox-bfcl", tmp_path)
+        assert own.choice.own_questions["sandbox-bfcl"].own > 0
+        hashes.append(own.hashes.tasks("tool"))
+    assert len(set(hashes)) == 3
 
 
 def test_a_judge_changes_the_verdicts_of_its_domain_alone() -> None:

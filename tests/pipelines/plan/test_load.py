@@ -98,10 +98,11 @@ def test_what_a_user_brings_is_checked(config: dict[str, Any], message: str) -> 
         ("aime24", "present", r"^data\.aime24: scale mini does not evaluate it; it evaluates sandbox-amc, "),
         ("sandbox-amc", "absent", r"^data\.sandbox-amc: no such file: .*absent$"),
         ("sandbox-amc", ".", r"^data\.sandbox-amc: no such file: "),
+        ("sandbox-amc", "present", r"^data\.sandbox-amc: .*present, row 0: no 'answer'; it has question$"),
         ("sandbox-bfcl", "present", r"^data\.sandbox-bfcl: no such folder: .*present \(BFCL's layout is a folder\)$"),
     ],
 )
 def test_a_local_file_that_cannot_serve_is_refused(tmp_path: Path, task: str, path: str, message: str) -> None:
-    (tmp_path / "present").write_text("", encoding="utf-8")
+    (tmp_path / "present").write_text('{"question": "1 + 1"}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_plan({"scale": "mini", "data": {task: str(tmp_path / path)}})

@@ -228,13 +228,18 @@ def test_grading_again_needs_samples_only(editable: Path) -> None:
     assert judged == ["sandbox-medicine"]
 
 
-def test_a_local_file_goes_to_the_evaluations_of_its_tasks_domain(fresh: Path) -> None:
-    option = "data={sandbox-amc: CHANGELOG.md}"  # what the file holds is not read before it is sampled
+def test_own_questions_are_asked_in_a_folder_of_their_own(fresh: Path, tmp_path: Path) -> None:
+    """And only in the domain of their task; what the scale was asked before is neither removed nor read."""
+    path = tmp_path / "my.jsonl"
+    path.write_text('{"question": "1 + 1", "answer": "2"}\n', encoding="utf-8")
+    option = f"data={{sandbox-amc: {path}}}"
     result = snakemake(fresh, "--dry-run", "--printshellcmds", "original", "--config", option)
     assert result.returncode == 0, result.stdout
     commands = re.findall(r"pipelines\.ops\.warm evaluation\.generate .*", result.stdout)
-    assert {"--domain math" in command: "--data" in command for command in commands} == {True: True, False: False}
-    assert " --data sandbox-amc=CHANGELOG.md " in result.stdout
+    assert {"--domain math" in command: "--own" in command for command in commands} == {True: True, False: False}
+    assert f" --own sandbox-amc={path} " in result.stdout
+    outputs = re.findall(r" --out (\S+)", "\n".join(commands))
+    assert outputs and all(re.match(r"results/mini/own/[0-9a-f]{16}/evaluations/", output) for output in outputs)
 
 
 @pytest.mark.parametrize(
