@@ -114,10 +114,21 @@ def _others(method: Method) -> str:
         parts.append(f"further losses: {_text(method.auxiliary.given())}")
     if not method.normalise:
         parts.append("advantages not divided by σ")
-    rates = method.grid.learning_rate if method.grid else (method.learning_rate,)
-    if rates != (None,):
-        parts.append(f"learning rate {' or '.join(f'{rate:g}' for rate in rates)}")
+    if method.role == "grid" and method.grid is not None:
+        parts.append(f"learning rate {_rates(method.grid.learning_rate)}")
+    elif method.tuned_as == method.name and method.grid is not None:
+        parts.append(f"learning rate tuned within {_rates(method.grid.learning_rate)}")
+    elif method.tuned_as == method.name:
+        parts.append("learning rate tuned")
+    elif method.tuned_as is not None:
+        parts.append(f"learning rate of {_link(method.tuned_as)}")
+    elif method.learning_rate is not None:
+        parts.append(f"learning rate {method.learning_rate:g}")
     return "; ".join(parts)
+
+
+def _rates(values: Iterable[float]) -> str:
+    return " or ".join(f"{rate:g}" for rate in values)
 
 
 def _text(value: Any) -> str:
