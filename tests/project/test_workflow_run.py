@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_impl.files import read_jsonl
+from reference_impl.files import read_jsonl, write_jsonl
 from tests.support.checkout import copy_project, snakemake
 from tests.support.workflow_plans import MATH_TASKS, SMOKE, edit, planned
 
@@ -202,3 +202,26 @@ def test_a_local_file_samples_its_domain_again_when_it_changes(finished_editable
         "Evaluate: sft_light on math, seed 0, every task",
         "Score: sft_light on math, seed 0",
     }
+
+
+@pytest.mark.workflow
+def test_own_questions_are_answered_beside_what_is_finished(finished_editable: Path) -> None:
+    results = finished_editable / "results" / "smoke"
+    rows = [{"question": f"Start with {digit};a plusOne. Join all results.", "answer": digit + 1} for digit in range(3)]
+    write_jsonl(finished_editable / "mine.jsonl", rows)
+    before = {path: path.stat().st_mtime_ns for path in results.glob("evaluations/*/original/seed0/*")}
+    result = snakemake(finished_editable, "--cores", "2", "original", *SMOKE, "data={sandbox-amc: mine.jsonl}")
+    assert result.returncode == 0, result.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in results.glob("evaluations/*/original/seed0/*")}
+    (folder,) = (results / "own").iterdir()
+    samples = read_jsonl(folder / "evaluations" / "math" / "original" / "seed0" / "sandbox-amc.jsonl")
+    assert [(row["gold"], row["sample"]) for row in samples] == [(str(n), s) for n in (1, 2, 3) for s in (0, 1)]
+    # The other domains were asked nothing new: their answers are those that were there.
+    linked = json.loads((folder / "evaluations" / "tool" / "original" / "seed0" / "identity.json").read_bytes())
+    assert linked["linked_from"] == "tool/original/seed0"
+    # A report of its own says whose questions they are.
+    call = ("--cores", "2", str(folder.relative_to(finished_editable) / "report/tables/table2.md"))
+    result = snakemake(finished_editable, *call, *SMOKE, "data={sandbox-amc: mine.jsonl}")
+    assert result.returncode == 0, result.stdout
+    table = (folder / "report" / "tables" / "table2.md").read_text(encoding="utf-8")
+    assert "3 questions of your own (mine.jsonl) in the place of sandbox-amc" in table
