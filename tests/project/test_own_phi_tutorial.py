@@ -6,13 +6,14 @@ To the letter, but for the board of every φ, which is planned only: its sevente
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import REPO, copy_project
+from tests.support.checkout import REPO
 from tests.support.workflow_plans import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
@@ -20,9 +21,9 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """The copy, and what each command said."""
-    folder = copy_project(tmp_path_factory.mktemp("tutorial"))
+def followed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A copy of a folder whose headline is made, and what each command said."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("tutorial") / "finished"))
     environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     del environment["CHORD_MINE"]
     said: dict[str, str] = {}

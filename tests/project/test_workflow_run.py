@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reference_impl.files import read_jsonl, write_jsonl
-from tests.support.checkout import copy_project, snakemake
+from tests.support.checkout import snakemake
 from tests.support.workflow_plans import MATH_TASKS, SMOKE, edit, planned
 
 pytestmark = pytest.mark.slow
@@ -30,21 +30,6 @@ def strengthen_chord_phi(folder: Path) -> None:
     entry = re.search(r"^chord_phi:\n(?: .*\n)+", methods, flags=re.MULTILINE)
     assert entry is not None
     edit(folder, "methods.yaml", entry[0], entry[0].replace("value: 0.1}", "value: 0.2}"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy in which the complete smoke workflow has run; not to be changed."""
-    folder = copy_project(tmp_path_factory.mktemp("finished"))
-    result = snakemake(folder, "--cores", "2", *SMOKE)
-    assert result.returncode == 0, result.stdout
-    return folder
-
-
-@pytest.fixture
-def finished_editable(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished workflow, its records and times included, for one test to change."""
-    return Path(shutil.copytree(finished, tmp_path / "finished"))
 
 
 @pytest.mark.workflow
