@@ -190,7 +190,7 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
     assert method.budget is not None and method.mu is not None
     policy = sizes.policies[choose("policy", method.policy, sizes.policies, f"scale {scale.name}: {domain}")]
     steps, epochs = method.budget.steps, method.budget.epochs
-    steps_per_epoch = math.ceil(rows / size("sft_batch"))
+    steps_per_epoch = max(1, rows // size("sft_batch"))  # whole batches: never more passes than declared
     if epochs is None:
         steps_in_all = scaled_steps(steps if isinstance(steps, int) else paper.rl_steps, sizes.steps_divisor)
         validate_every = scaled_steps(paper.validate_every, sizes.steps_divisor)

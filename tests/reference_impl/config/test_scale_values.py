@@ -41,11 +41,11 @@ PRINTED = [
     ("math", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384, "group_size": 8}),
     ("tool", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384, "group_size": 8}),
     ("medicine", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384}),
-    # A.1: "tuned within {1e-6, 5e-6, 1e-5}"; "For SFT, we train for a maximum of 3 epochs": 3 x ceil(5,000 / 64) steps,
-    # 3 x ceil(500 / 96).
-    ("math", "sft-lr1e-06", {"learning_rate": 1e-6, "epochs": 3, "steps": 3 * 79, "sft_batch": 64}),
+    # A.1: "tuned within {1e-6, 5e-6, 1e-5}"; "For SFT, we train for a maximum of 3 epochs": 3 x floor(5,000 / 64) steps,
+    # 3 x floor(500 / 96).
+    ("math", "sft-lr1e-06", {"learning_rate": 1e-6, "epochs": 3, "steps": 3 * 78, "sft_batch": 64}),
     ("math", "sft-lr5e-06", {"learning_rate": 5e-6, "keep": "epoch", "mu.value": 1.0}),
-    ("tool", "sft-lr1e-05", {"learning_rate": 1e-5, "epochs": 3, "steps": 3 * 6, "sft_batch": 96}),
+    ("tool", "sft-lr1e-05", {"learning_rate": 1e-5, "epochs": 3, "steps": 3 * 5, "sft_batch": 96}),
     # A.1: "the batch size for SFR/RL is 64/32, and the maximum number of RL steps is 1,500"; 4.1: 5k and 20k.
     ("math", "chord_phi", {"sft_batch": 64, "rl_prompts": 32, "steps": 1500, "sync_every": 1}),
     ("math", "chord_phi", {"prompt_rows": 20000, "expert_rows": 5000, "policy": "Qwen2.5-7B-Instruct"}),
