@@ -37,6 +37,7 @@ export TOKENIZERS_PARALLELISM := false
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@if test -x $(BIN)/python; then echo; $(BIN)/python -m pipelines.ops.targets; fi
 
 reproduce: $(BASE_STAMP)  ## set up, then train, evaluate and report the headline (scale=smoke ARGS="table1")
 	$(BIN)/snakemake --cores $(CORES) $(CALL)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from pipelines.ops import call, warm
+from pipelines.ops import call, terminal, warm
 from pipelines.ops.try_phi import try_own_phi
 from pipelines.plan import PAGES, load_plan
 from reference_impl.config.mine import MINE
@@ -19,6 +19,7 @@ except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 
 if workflow.is_main_process:  # and not in every job that Snakemake starts as a process of its own
+    terminal.install(Path(PLAN.files.results, "seconds.jsonl"))
     for warning in PLAN.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     for note in PLAN.notes():

@@ -41,8 +41,8 @@ PRINTED = [
     ("math", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384, "group_size": 8}),
     ("tool", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384, "group_size": 8}),
     ("medicine", "grpo", {"betas": (0.9, 0.999), "temperature": 1.0, "max_response_tokens": 16384}),
-    # A.1: "tuned within {1e-6, 5e-6, 1e-5}"; "For SFT, we train for a maximum of 3 epochs": 3 x floor(5,000 / 64) steps,
-    # 3 x floor(500 / 96).
+    # A.1: "tuned within {1e-6, 5e-6, 1e-5}"; "For SFT, we train for a maximum of 3 epochs": 3 x floor(5,000 / 64) and
+    # 3 x floor(500 / 96) steps.
     ("math", "sft-lr1e-06", {"learning_rate": 1e-6, "epochs": 3, "steps": 3 * 78, "sft_batch": 64}),
     ("math", "sft-lr5e-06", {"learning_rate": 5e-6, "keep": "epoch", "mu.value": 1.0}),
     ("tool", "sft-lr1e-05", {"learning_rate": 1e-5, "epochs": 3, "steps": 3 * 5, "sft_batch": 96}),
