@@ -105,7 +105,7 @@ def available(results: Results, experiments: Sequence[str]) -> set[tuple[str, st
     for name in experiments:
         entry = experiment(results, name, Experiment)
         for domain in entry.domains:
-            for method in entry.methods:
+            for method in entry.made_of:
                 if domain in results.decl.method_domains(method):
                     found |= {(domain, method, False), (domain, method, entry.kind == "table")}
     return found

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.typing import RcKeyType
 
 from reference_impl.config import Declarations
+from reference_impl.config.experiments import FigureEntry
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6E6E6E"
@@ -68,8 +69,9 @@ RC: dict[RcKeyType, Any] = {
 
 
 def figure_methods(decl: Declarations) -> tuple[tuple[str, ...], ...]:
-    """The curves of every declared figure."""
-    return tuple(entry.methods for entry in decl.experiments.values() if entry.kind == "figure")
+    """The curves of every declared figure; that of learning rates has none."""
+    entries = (entry for entry in decl.experiments.values() if isinstance(entry, FigureEntry))
+    return tuple(entry.made_of for entry in entries if entry.made_of)
 
 
 @lru_cache

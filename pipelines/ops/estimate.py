@@ -241,7 +241,7 @@ def needed_runs(plan: Plan, target: str) -> tuple[list[tuple[str, str]], list[tu
     for name in choice.headline if target == "headline" else choice.experiments():
         entry = choice.declarations.experiments[name]
         domains = [domain for domain in entry.domains if domain in scale.domains]
-        for domain, method in ((domain, method) for method in entry.methods for domain in domains):
+        for domain, method in ((domain, method) for method in entry.made_of for domain in domains):
             needed.update(dict.fromkeys((domain, other) for other in sorted(choice.needed(method))))
             if choice.declarations.method(method).role == "method" and entry.kind != "figure":
                 evaluated[domain, method] = None

@@ -137,6 +137,6 @@ class Choice:
         found: set[tuple[str, str]] = set()
         for experiment in self.headline:
             entry = self.declarations.experiments[experiment]
-            for method in entry.methods:
+            for method in entry.made_of:
                 found |= {(domain, name) for domain in entry.domains for name in self.needed(method)}
         return frozenset(found)

@@ -10,7 +10,6 @@ from pipelines.plan.choice import Choice
 from pipelines.plan.digest import digest
 from pipelines.plan.local import is_folder
 from reference_impl.config import TUNING_SEED, expert_file, load_task
-from reference_impl.config.experiments import FigureEntry
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
@@ -211,12 +210,10 @@ class Files:
         manifests.
         """
         entry = self.choice.declarations.experiments[experiment]
-        if isinstance(entry, FigureEntry) and not entry.of_runs:
-            return []
         domains = tuple(domain for domain in entry.domains if domain in self.choice.scale.domains)
         parts = {"table": [self.scores], "figure": [self.records], "page": [self.scores, self.evaluations]}
-        made = [path for name in entry.methods for part in parts[entry.kind] for path in part(name, domains)]
-        manifests = [f"{self.results}/data/{domain}/manifest.json" for domain in domains]
+        made = [path for name in entry.made_of for part in parts[entry.kind] for path in part(name, domains)]
+        manifests = [f"{self.results}/data/{domain}/manifest.json" for domain in domains if entry.made_of]
         return [*made, *manifests, *self.own_questions]
 
     def comparison_sources(self) -> list[str]:
@@ -244,7 +241,7 @@ class Files:
     def report_pruned(self, experiment: str) -> list[str]:
         """Records of the pruning of every grid behind a table, figure or page, in its domains."""
         entry = self.choice.declarations.experiments[experiment]
-        return self.pruned(entry.methods, entry.domains)
+        return self.pruned(entry.made_of, entry.domains)
 
     @property
     def headline_pruned(self) -> list[str]:

@@ -25,6 +25,11 @@ class Experiment(Declared):
     methods: Several[str]
     """Rows, curves or answers, in the paper's order."""
 
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The methods whose runs or scores it is made of."""
+        return self.methods
+
     @field_validator("reading")
     @classmethod
     def _without_a_last_line_break(cls, text: str) -> str:
@@ -99,6 +104,10 @@ class FigureEntry(Experiment):
     def of_runs(self) -> bool:
         """Whether it shows what runs logged, and not how their learning rates were chosen."""
         return self.draw != "tuned_rates"
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return self.methods if self.of_runs else ()
 
 
 class TrainingCurve(FigureEntry):

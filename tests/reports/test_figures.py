@@ -12,9 +12,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import Rectangle
 
-from reference_impl.config import load_declarations
-from reference_impl.config.experiments import OwnDrawing, TrainingCurve
+from reference_impl.config import Trial, Tuned, TunedMethod, load_declarations
+from reference_impl.config.experiments import FigureEntry, OwnDrawing, TrainingCurve
 from reports.curves import common_steps, moving_mean, over_seeds, training_curve, validation_curve, window_for
 from reports.figures import DRAWINGS, draw, main
 from reports.inputs import Results
@@ -32,7 +33,9 @@ from tests.support.synthetic_results import synthetic_results
 
 pytestmark = pytest.mark.slow
 
-FIGURES = [name for name, entry in load_declarations().experiments.items() if entry.kind == "figure"]
+ENTRIES = load_declarations().experiments.items()
+FIGURES = [name for name, entry in ENTRIES if entry.kind == "figure"]
+CURVES = [name for name, entry in ENTRIES if isinstance(entry, FigureEntry) and entry.of_runs]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,7 @@ def test_a_quantity_that_was_not_logged_is_an_error() -> None:
         training_curve(metrics([1.0, 2.0]), "entropy")
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", CURVES)
 def test_axes_are_labelled_and_methods_keep_their_colour(results: Results, name: str) -> None:
     drawing = draw(results, name)
     for axes in drawing.figure.axes:
@@ -103,6 +106,26 @@ def test_axes_are_labelled_and_methods_keep_their_colour(results: Results, name:
     assert drawing.figure.axes[-1].get_xlabel()
     assert "2 seeds" in drawing.caption
     plt.close(drawing.figure)
+
+
+def test_learning_rates_are_a_row_a_method_and_the_chosen_one_is_framed(results: Results) -> None:
+    trials = [
+        Trial(learning_rate=rate, run="r", step=1, score=score, stderr=0.02, config_hash="c", policy_hash="p")
+        for rate, score in ((1e-6, 0.4), (5e-6, 0.625), (1e-5, 0.5))
+    ]
+    method = TunedMethod(learning_rate=5e-6, trials=tuple(trials))
+    tuned = Tuned(seed=1000, domains={"math": {"grpo": method, "chord_phi": method}})
+    drawing = draw(replace(results, scale=results.scale.model_copy(update={"tuned": tuned})), "tuning")
+    (axes,) = drawing.figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["GRPO (Pure RL)", "CHORD-φ"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1e-05", "5e-05", "0.0001"]  # factor 10
+    assert [text.get_text() for text in axes.texts] == 2 * ["40.0 ± 2.0", "62.5 ± 2.0", "50.0 ± 2.0"]
+    framed = [patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
+    assert [(round(x), round(y)) for x, y in framed] == [(1, 0), (1, 1)]
+    plt.close(drawing.figure)
+    untuned = draw(replace(results, scale=results.scale.model_copy(update={"tuned": None})), "tuning")
+    assert "No learning rate was tuned at this scale" in untuned.caption
+    plt.close(untuned.figure)
 
 
 def curves_of(axes: Axes, results: Results, name: str) -> dict[str, np.ndarray]:
@@ -222,7 +245,7 @@ def test_colours_of_a_figure_stay_apart(sight: str) -> None:
 def test_every_curve_of_a_figure_has_another_colour_and_every_method_one_style() -> None:
     decl = load_declarations()
     figures = figure_methods(decl)
-    assert len(figures) == len(FIGURES)
+    assert len(figures) == len(CURVES)
     for methods in figures:
         styles = [line_style(decl, method) for method in methods]
         assert len({made["color"] for made in styles}) == len(methods), methods
