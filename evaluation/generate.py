@@ -26,7 +26,7 @@ from evaluation.judging import add_judge_argument, judge_for, judge_settings, re
 from evaluation.reuse import EVALUATIONS, GRADERS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
 from evaluation.tasks import Item, Plan, add_data_argument, benchmark_path, evenly, load_items
-from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
+from reference_impl.config import CONFIG_DIR, Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.rollout import (
     Completion,
@@ -151,14 +151,16 @@ def _judged(task: Task, verdict: Verdict) -> Row:
     return {**columns, **({"score": verdict.score} if task.kind == "judge" else {})}
 
 
-def plan_tasks(scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path]) -> list[Plan]:
-    """What a scale samples in a domain. `data` replaces the file of a task.
+def plan_tasks(
+    scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path], declarations: Path = CONFIG_DIR
+) -> list[Plan]:
+    """What a scale samples in a domain. `data` replaces the file of a task; `declarations` is their folder.
 
     Raises ValueError for an unknown scale, domain or task, and for an unexpected benchmark file.
     """
-    scale = load_scale(scale_name)
+    scale = load_scale(scale_name, declarations)
     sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale_name}")]
-    max_tokens = sizes.max_response_tokens or load_declarations().domains[domain].max_response_tokens
+    max_tokens = sizes.max_response_tokens or load_declarations(declarations).domains[domain].max_response_tokens
     for name in data:
         choose("task", name, sizes.tasks, f"scale {scale_name}, domain {domain}")
     plans = []
@@ -219,6 +221,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="results folder of the scale: an evaluation there that is the same is linked, not made again",
     )
     add_judge_argument(parser)
+    parser.add_argument("--declarations", type=Path, default=CONFIG_DIR, help="folder of the declaration files")
     return parser.parse_args(argv)
 
 
@@ -226,8 +229,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate one checkpoint in one domain."""
     arguments = parse_arguments(argv)
     try:
-        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data))
-        scale = load_scale(arguments.scale)
+        root = arguments.declarations
+        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, dict(arguments.data), root)
+        scale = load_scale(arguments.scale, root)
         tasks = [plan.task for plan in plans]
         settings = judge_settings(tasks, arguments.judge, scale.domains[arguments.domain].judge)
         judge = judge_for(tasks, settings)

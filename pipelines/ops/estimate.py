@@ -83,7 +83,8 @@ def placed_gpus(plan: Plan, processes: int | None = None) -> int:
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
     """GB of the GPU that needs most: weights and optimizer, and beside them the update's peak or the sampler's.
 
-    A dedicated engine has GPUs of its own; without vLLM a second copy of the weights samples, and stays.
+    A dedicated engine has GPUs of its own; one that never sleeps keeps its share beside the update's; without vLLM a
+    second copy of the weights samples, and stays.
     """
     logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
     # Gradients are freed by the optimizer's step: while it samples there are none.
@@ -94,8 +95,13 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     states = state_bytes(model, config.strategy)
     if not _shares_gpu(plan):
         states += model.parameters * weight_bytes(config.strategy.precision)
-    apart = plan.choice.scale.engine_options.placement == "dedicated"
-    peak = max(states + update, sampling) if apart else states + max(update, sampling)
+    options = plan.choice.scale.engine_options
+    if options.placement == "dedicated":
+        peak = max(states + update, sampling)
+    elif _shares_gpu(plan) and not options.sleep:
+        peak = states + update + sampling
+    else:
+        peak = states + max(update, sampling)
     return peak / GB + assumptions.reserved_gb
 
 

@@ -227,7 +227,7 @@ class VllmEngine:
             )
 
     def _can_sleep(self) -> bool:
-        return self.options.placement == "colocated" and torch.cuda.is_available()
+        return self.options.sleep and self.options.placement == "colocated" and torch.cuda.is_available()
 
     def _wake(self) -> None:
         if self._asleep:
