@@ -194,13 +194,14 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     limit = domain_size(choice.declarations, scale, domain, "max_response_tokens")
     means = assumptions.lengths(domain)
     rollout, samples, graded, caps = min(means.rollout, limit), 0, 0, scale.evaluation
+    precision, responses, sampling = scale.strategy.precision, Responses(means.prompt, rollout, limit), 0.0
     for task in map(load_task, scale.domains[domain].tasks):
         repeats = min(task.samples_per_problem, caps.max_samples or task.samples_per_problem)
         number = min(task.rows, caps.max_items or task.rows) * repeats
         samples += number
+        # Tasks one after the other: the longest response of each has a tail of its own.
+        sampling += sampling_seconds(model, assumptions, responses, number, precision, scale.rollout_batch)
         graded += number if task.kind == "judge" else 0
-    precision, responses = scale.strategy.precision, Responses(means.prompt, rollout, limit)
-    sampling = sampling_seconds(model, assumptions, responses, samples, precision, scale.rollout_batch)
     hours = gpus * (sampling + assumptions.start_s) / 3600
     disk = samples * (means.prompt + rollout) * assumptions.text_bytes / GB
     weights = model.parameters * weight_bytes(precision)
