@@ -64,7 +64,8 @@ def join_processes() -> None:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     # DeepSpeed adopts a group that is there. Its own names a device, whereupon every group of the sampler's is split
     # off this one, and gives up after ten minutes, which rank 0 may need to save a state.
-    torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
     deepspeed.init_distributed(backend, auto_mpi_discovery=False)
 
 
