@@ -33,7 +33,7 @@ export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything check-environment docs readme bench estimate doctor test test-fast test-vllm mutants kills lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs readme bench estimate doctor gpu-smoke test test-fast test-vllm test-gpu mutants kills lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ doctor:  ## check this machine for a scale, and say what to do: make doctor scal
 	@test -x $(BIN)/python || { echo "no $(BIN)/python: make setup, or name the environment to check: VENV=FOLDER" >&2; exit 1; }
 	@$(BIN)/python -m pipelines.ops.doctor --scale $(scale) $(ARGS)
 
+gpu-smoke:  ## first contact with a GPU, part by part, in ten minutes: make gpu-smoke VENV=$CONDA_PREFIX (docs/gpu.md)
+	@test -x $(BIN)/python || { echo "no $(BIN)/python: name the environment with vLLM: VENV=FOLDER" >&2; exit 1; }
+	@$(BIN)/python -m pipelines.ops.gpu_smoke $(ARGS)
+
 test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
@@ -74,6 +78,9 @@ test-fast: $(DEV_STAMP)  ## the same without the tests that are marked slow
 
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
 	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)
+
+test-gpu:  ## tests on a GPU, which are skipped elsewhere, in the environment with vLLM: make test-gpu VENV=$CONDA_PREFIX
+	$(BIN)/python -m pytest tests/with_gpu $(ARGS)
 
 mutants: $(DEV_STAMP)  ## change what decides numbers, one place at a time: does a test notice? (docs/mutants.md)
 	$(PIP_INSTALL) --requirement requirements/mutants.txt

@@ -14,8 +14,9 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from evaluation.judging import add_judge_argument, judge_for, judge_settings, re
 from evaluation.reuse import EVALUATIONS, GRADERS, RECORD, SUMMARY, evaluation_identity, link_evaluation
 from evaluation.summary import summarise
 from evaluation.tasks import Item, Plan, add_data_argument, evenly, questions
-from reference_impl.config import Task, choose, load_declarations, load_scale, load_task
+from reference_impl.config import CONFIG_DIR, Task, choose, load_declarations, load_scale, load_task
 from reference_impl.files import json_line, write_json, write_jsonl, write_text
 from reference_impl.rollout import (
     Completion,
+    ContinuousEngine,
     EngineDeadError,
     GenerationRequest,
     RolloutEngine,
@@ -46,49 +48,81 @@ Row = dict[str, Any]
 Prompt = tuple[tuple[int, ...], str]
 """A question's prompt as tokens and as text."""
 
-# Samples between two writes to disk: what an interruption loses.
 CHUNK = 512
+"""Samples that are asked for together, and written together, where an engine samples in batches: what an interruption
+loses."""
+LUMP = 64
+"""Samples that are graded and written together where responses come as they end."""
 
 
 def sample_task(plan: Plan, engine: RolloutEngine, tokenizer: PreTrainedTokenizerBase, partial: Path) -> list[Row]:
     """Graded samples of one task, those in `partial` taken from there and the missing ones added to it.
 
-    Whole chunks only are taken over, and chunks are cut at the same places every time, so that an engine
-    whose numbers depend on the batch in the last digit still gives the same file.
+    An engine that samples in batches gets whole chunks, cut at the same places every time, so that one whose numbers
+    depend on the batch in the last digit still gives the same file. One that need not wait for a batch's longest
+    response (vLLM) gets all that is missing at once.
     """
     wanted = plan.requests()
     header = {**plan.header(), "weights": engine.fingerprint(), GRADERS: plan.graders}
-    rows = _resume(partial, header, plan, wanted)
+    rows = _resume(partial, header, plan, wanted, isinstance(engine, ContinuousEngine))
+    missing = [place for place in range(len(wanted)) if place not in rows]
     prompts: dict[str, Prompt] = {}
+    for item in {wanted[place][0].id: wanted[place][0] for place in missing}.values():
+        prompts[item.id] = _prompt(item, tokenizer)
+    requests = [
+        GenerationRequest(prompts[item.id][0], sample_seed("evaluation", plan.task.name, item.id, sample))
+        for item, sample in (wanted[place] for place in missing)
+    ]
     with partial.open("a", encoding="utf-8") as file:
-        for start in range(len(rows), len(wanted), CHUNK):
-            chunk = wanted[start : start + CHUNK]
-            new = _sample_chunk(plan, chunk, engine, tokenizer, prompts)
+        for lump in _completed(engine, requests, plan):
+            places = [missing[number] for number, _ in lump]
+            new = _graded(plan, [wanted[place] for place in places], [found for _, found in lump], prompts)
             file.writelines(map(json_line, new))
             file.flush()
-            rows += new
+            rows.update(zip(places, new, strict=True))
             print(f"{plan.task.name}: {len(rows)} of {len(wanted)} samples", file=sys.stderr, flush=True)
-    return rows
+    return [rows[place] for place in range(len(wanted))]
 
 
-def _resume(partial: Path, header: Row, plan: Plan, wanted: Sequence[tuple[Item, int]]) -> list[Row]:
-    """Rows of the complete chunks stored under the same header; the file is cut to them, or started over.
+def _completed(
+    engine: RolloutEngine, requests: Sequence[GenerationRequest], plan: Plan
+) -> Iterator[list[tuple[int, Completion]]]:
+    """(Place among the requests, completion) of all requests, as many at a time as are written together."""
+    how: dict[str, Any] = {"max_tokens": plan.max_tokens, "temperature": plan.task.temperature}
+    how["top_p"] = plan.task.top_p
+    if isinstance(engine, ContinuousEngine):
+        ended = engine.as_they_end(requests, **how)
+        while lump := list(islice(ended, LUMP)):
+            yield lump
+        return
+    for start in range(0, len(requests), CHUNK):
+        completions = engine.generate(requests[start : start + CHUNK], **how)
+        yield list(enumerate(completions, start))
+
+
+def _resume(
+    partial: Path, header: Row, plan: Plan, wanted: Sequence[tuple[Item, int]], in_any_order: bool
+) -> dict[int, Row]:
+    """Place → row of what is stored under the same header; the file is cut to it, or started over. Not in any order,
+    whole chunks only.
 
     What other graders than now's have judged is judged again.
     """
     lines = partial.read_bytes().splitlines(keepends=True) if partial.is_file() else []
     before = _stored_header(lines[:1])
     stored = [line for line in lines[1:] if line.endswith(b"\n")] if {**before, GRADERS: plan.graders} == header else []
-    if len(stored) != len(wanted):
+    if not in_any_order and len(stored) != len(wanted):
         stored = stored[: len(stored) // CHUNK * CHUNK]
     rows: list[Row] = [json.loads(line) for line in stored]
+    known = {(item.id, sample): place for place, (item, sample) in enumerate(wanted)}
+    places = [known[row["item_id"], row["sample"]] for row in rows]
     if before.get(GRADERS) != plan.graders:
         samples = [Sample(row["response"], row["truncated"]) for row in rows]
-        references = [item.reference for item, _ in wanted[: len(rows)]]
+        references = [wanted[place][0].reference for place in places]
         verdicts = grade_all(samples, references, plan.judge)
         rows = [{**row, **_judged(plan.task, verdict)} for row, verdict in zip(rows, verdicts, strict=True)]
     write_text(partial, "".join(map(json_line, [header, *rows])))
-    return rows
+    return dict(zip(places, rows, strict=True))
 
 
 def _stored_header(lines: Sequence[bytes]) -> Row:
@@ -100,28 +134,18 @@ def _stored_header(lines: Sequence[bytes]) -> Row:
     return header if isinstance(header, dict) else {}
 
 
-def _sample_chunk(
+def _graded(
     plan: Plan,
-    chunk: Sequence[tuple[Item, int]],
-    engine: RolloutEngine,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: dict[str, Prompt],
+    asked: Sequence[tuple[Item, int]],
+    completions: Sequence[Completion],
+    prompts: Mapping[str, Prompt],
 ) -> list[Row]:
-    """Graded samples of a chunk. `prompts` keeps the prompts by item id: the samples of a question share theirs."""
-    task = plan.task
-    for item, _ in chunk:
-        if item.id not in prompts:
-            prompts[item.id] = _prompt(item, tokenizer)
-    requests = [
-        GenerationRequest(prompts[item.id][0], sample_seed("evaluation", task.name, item.id, sample))
-        for item, sample in chunk
-    ]
-    completions = engine.generate(requests, max_tokens=plan.max_tokens, temperature=task.temperature, top_p=task.top_p)
+    """Rows of (question, number) and their completions. `prompts` by item id."""
     samples = [Sample(completion.text, completion.truncated) for completion in completions]
-    verdicts = grade_all(samples, [item.reference for item, _ in chunk], plan.judge)
+    verdicts = grade_all(samples, [item.reference for item, _ in asked], plan.judge)
     return [
-        _row(task, item, sample, completion, verdict, prompts[item.id][1])
-        for (item, sample), completion, verdict in zip(chunk, completions, verdicts, strict=True)
+        _row(plan.task, item, sample, completion, verdict, prompts[item.id][1])
+        for (item, sample), completion, verdict in zip(asked, completions, verdicts, strict=True)
     ]
 
 
@@ -152,15 +176,21 @@ def _judged(task: Task, verdict: Verdict) -> Row:
 
 
 def plan_tasks(
-    scale_name: str, domain: str, benchmarks: Path, data: Mapping[str, Path], own: Mapping[str, Path]
+    scale_name: str,
+    domain: str,
+    benchmarks: Path,
+    data: Mapping[str, Path],
+    own: Mapping[str, Path],
+    declarations: Path = CONFIG_DIR,
 ) -> list[Plan]:
-    """What a scale samples in a domain. `data` replaces the file of a task, `own` its questions.
+    """What a scale samples in a domain. `data` replaces the file of a task, `own` its questions; `declarations` is the
+    folder of what is declared.
 
     Raises ValueError for an unknown scale, domain or task, and for an unexpected benchmark file.
     """
-    scale = load_scale(scale_name)
+    scale = load_scale(scale_name, declarations)
     sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale_name}")]
-    max_tokens = sizes.max_response_tokens or load_declarations().domains[domain].max_response_tokens
+    max_tokens = sizes.max_response_tokens or load_declarations(declarations).domains[domain].max_response_tokens
     for name in (*data, *own):
         choose("task", name, sizes.tasks, f"scale {scale_name}, domain {domain}")
     plans = []
@@ -220,6 +250,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="results folder of the scale: an evaluation there that is the same is linked, not made again",
     )
     add_judge_argument(parser)
+    parser.add_argument("--declarations", type=Path, default=CONFIG_DIR, help="folder of the declaration files")
     return parser.parse_args(argv)
 
 
@@ -227,9 +258,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate one checkpoint in one domain."""
     arguments = parse_arguments(argv)
     try:
-        data, own = dict(arguments.data), dict(arguments.own)
-        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, data, own)
-        scale = load_scale(arguments.scale)
+        root, data, own = arguments.declarations, dict(arguments.data), dict(arguments.own)
+        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, data, own, root)
+        scale = load_scale(arguments.scale, root)
         tasks = [plan.task for plan in plans]
         settings = judge_settings(tasks, arguments.judge, scale.domains[arguments.domain].judge)
         judge = judge_for(tasks, settings)

@@ -1,7 +1,7 @@
 """The loop of every method: sample → reward → advantage → expert batch → loss → backward → step → log.
 
-Several processes may share every step: each samples and learns from its own share of the step's prompts and
-demonstrations, what is logged or decides is of all of them, and rank 0 writes it.
+Several processes may share every step: each samples for its own share of the step's prompts, and learns from a part of
+all sequences that is as long as any other's; what is logged or decides is of all of them, and rank 0 writes it.
 
 A method is a mu schedule, a token weight, and what is mixed into its groups (`step.objective.Objective`). Pure RL is
 mu = 0, which takes no expert batch; SFT is mu = 1, which samples no rollouts; CHORD is what lies between.
@@ -33,6 +33,7 @@ from reference_impl.run.step_metrics import rollout_metrics, update_metrics
 from reference_impl.run.validation import Validator
 from reference_impl.run.watch import Watch
 from reference_impl.seeds import sample_seed
+from reference_impl.step.balance import balanced
 from reference_impl.step.batching import (
     TrainingSequence,
     changed_by_the_tokenizer,
@@ -175,6 +176,7 @@ class Trainer:
         tokens = StepTokens.count(sequences)
         learning, silent = set_silent_aside(self.strategy.model, self.objective, sequences)
         terms = silent_terms(silent, tokens)
+        learning = balanced(learning, by_prompt=self.packed)
         for loss, part in self.losses(learning, mu.value, tokens):
             self.strategy.backward(loss)
             terms += part

@@ -8,7 +8,7 @@ from reference_impl.config import choose
 if TYPE_CHECKING:  # the readers of parquet and tokenizers take most of a second to import
     from pipelines.data.stage import Stage
 
-STAGES = ("openr1_math", "toolace", "rar_medicine")
+STAGES = ("openr1_math", "toolace", "trinity_toolace", "rar_medicine")
 """Modules of this folder whose rows are read first (candidates) and then cut into splits; the sandbox draws its own."""
 
 

@@ -130,9 +130,8 @@ def check_endpoint(options: argparse.Namespace) -> None:
 STAGE = Stage("toolace", 2, "tool", {"toolace": Pool(TOOLACE, candidate)}, split_one_pool, demonstrate=demonstrations)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write the data of the tool domain."""
-    parser = arguments(STAGE, __doc__)
+def with_expert(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line with the expert's options; a mistake in them ends with one line on standard error."""
     expert = parser.add_argument_group("the expert")
     expert.add_argument("--answers", type=Path, help="folder of its answers, `<expert>.jsonl`; they are added there")
     expert.add_argument("--ask", metavar="EXPERT", help="the expert that the endpoint serves; no other is asked")
@@ -150,7 +149,12 @@ def main(argv: list[str] | None = None) -> None:
         check_endpoint(options)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    run(STAGE, options)
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the data of the tool domain."""
+    run(STAGE, with_expert(arguments(STAGE, __doc__), argv))
 
 
 if __name__ == "__main__":

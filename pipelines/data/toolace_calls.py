@@ -31,6 +31,11 @@ def read_functions(system: str) -> list[dict[str, Any]]:
         entries, _ = json.JSONDecoder().raw_decode(system, start)
     except RecursionError:
         raise ValueError("the list of functions is nested too deeply") from None
+    return functions_of(entries)
+
+
+def functions_of(entries: Any) -> list[dict[str, Any]]:
+    """The functions of a list, as BFCL writes them. Raises ValueError where it is none, or an entry is no function."""
     if not isinstance(entries, list) or not entries:
         raise ValueError("the list of functions is empty")
     return [_function(entry) for entry in entries]

@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)
 CPU_DISK_GB = 1.0
 """Free space that a scale without GPUs should find: its results are well below."""
+SMOKE = "gpu-smoke"
+"""The scale of `make gpu-smoke`."""
 HUB = "https://huggingface.co"
 DRIVERS = {12: 525, 13: 580}
 """CUDA → the oldest driver that serves all its minor versions (NVIDIA, "CUDA Compatibility")."""
@@ -195,7 +197,8 @@ def on_hub(plan: Plan) -> Iterator[Pinned]:
     for model in (models[name] for name in plan.choice.hub_policies):
         path = f"{model.repository}/resolve/{model.revision}/config.json"
         instead, pin = (f"--config policies='{{{model.name}: {what}}}'" for what in ("FOLDER", "HASH"))
-        yield Pinned(model.repository, path, model.revision, instead, pin)
+        if model.repository is not None:
+            yield Pinned(model.repository, path, model.revision, instead, pin)
     for task in dict.fromkeys(task for sizes in plan.choice.scale.domains.values() for task in sizes.tasks):
         data = load_task(task).data
         if data.source == "hub":
@@ -293,9 +296,12 @@ def examine(plan: Plan, machine: Machine, assumptions: Assumptions) -> list[Find
     names = ("gpu.txt",) if on_gpu else ("torch.txt", "base.txt")
     pins = {name: pin for file in names for name, pin in read_pins(ROOT / "requirements" / file).items()}
     findings = list(check_packages(machine, pins, " and ".join(f"requirements/{name}" for name in names)))
+    torch = machine.torch() if on_gpu else None
+    if torch is not None and torch.gpus:  # an engine takes its share of the memory that there is
+        smallest = min(memory for _, memory in torch.gpus)
+        assumptions = assumptions.model_copy(update={"memory_gb": smallest})
     rows = estimate_scale(plan, "everything", assumptions) if on_gpu else []
     if on_gpu:
-        torch = machine.torch()
         findings += check_cuda(machine, torch)
         findings += check_gpus(machine, torch, plan, rows) if torch and torch.cuda else []
         findings += check_limits(machine, plan)
@@ -311,7 +317,8 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> N
     parser.add_argument("--scale", default="mini", help="the scale that the machine is for (default mini)")
     arguments = parser.parse_args(argv)
     try:
-        findings = examine(load_plan({"scale": arguments.scale}), machine or Machine(), load_assumptions())
+        plan = load_plan({"scale": arguments.scale})
+        findings = examine(plan, machine or Machine(), load_assumptions())
     except ImportError as error:  # a stage of training data reads parquet
         sys.exit(f"error: {error}: {MAKE_ENVIRONMENT}")
     except ValueError as error:
@@ -322,6 +329,8 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> N
     print(f"scale {arguments.scale}: {failed} FAIL, {sum(finding.level == 'WARN' for finding in findings)} WARN")
     if failed:
         sys.exit(1)
+    if plan.options.resources("train")["gpu"] and plan.choice.scale.name != SMOKE:
+        print("before the first long run: make gpu-smoke (ten minutes on one GPU; docs/gpu.md)")
 
 
 if __name__ == "__main__":

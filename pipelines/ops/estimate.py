@@ -83,7 +83,8 @@ def placed_gpus(plan: Plan, processes: int | None = None) -> int:
 def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: Assumptions) -> float:
     """GB of the GPU that needs most: weights and optimizer, and beside them the update's peak or the sampler's.
 
-    A dedicated engine has GPUs of its own; without vLLM a second copy of the weights samples, and stays.
+    A dedicated engine has GPUs of its own; one that never sleeps keeps its share beside the update's; without vLLM a
+    second copy of the weights samples, and stays.
     """
     logits = logit_bytes(model, assumptions.logits_at_once, config.strategy.precision)
     # Gradients are freed by the optimizer's step: while it samples there are none.
@@ -94,8 +95,13 @@ def training_memory(plan: Plan, config: RunConfig, model: Model, assumptions: As
     states = state_bytes(model, config.strategy)
     if not _shares_gpu(plan):
         states += model.parameters * weight_bytes(config.strategy.precision)
-    apart = plan.choice.scale.engine_options.placement == "dedicated"
-    peak = max(states + update, sampling) if apart else states + max(update, sampling)
+    options = plan.choice.scale.engine_options
+    if options.placement == "dedicated":
+        peak = max(states + update, sampling)
+    elif _shares_gpu(plan) and not options.sleep:
+        peak = states + update + sampling
+    else:
+        peak = states + max(update, sampling)
     return peak / GB + assumptions.reserved_gb
 
 
@@ -188,13 +194,14 @@ def estimate_evaluation(plan: Plan, domain: str, method: str, assumptions: Assum
     limit = domain_size(choice.declarations, scale, domain, "max_response_tokens")
     means = assumptions.lengths(domain)
     rollout, samples, graded, caps = min(means.rollout, limit), 0, 0, scale.evaluation
+    precision, responses, sampling = scale.strategy.precision, Responses(means.prompt, rollout, limit), 0.0
     for task in map(load_task, scale.domains[domain].tasks):
         repeats = min(task.samples_per_problem, caps.max_samples or task.samples_per_problem)
         number = min(task.rows, caps.max_items or task.rows) * repeats
         samples += number
+        # Tasks one after the other: the longest response of each has a tail of its own.
+        sampling += sampling_seconds(model, assumptions, responses, number, precision, scale.rollout_batch)
         graded += number if task.kind == "judge" else 0
-    precision, responses = scale.strategy.precision, Responses(means.prompt, rollout, limit)
-    sampling = sampling_seconds(model, assumptions, responses, samples, precision, scale.rollout_batch)
     hours = gpus * (sampling + assumptions.start_s) / 3600
     disk = samples * (means.prompt + rollout) * assumptions.text_bytes / GB
     weights = model.parameters * weight_bytes(precision)

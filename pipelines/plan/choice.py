@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
-from pipelines.policy.origin import is_shipped
+from pipelines.policy.origin import is_random, is_shipped
 from reference_impl.config import TUNING_SEED, Declarations, Scale, resolve_run
 
 PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
@@ -65,7 +65,12 @@ class Choice:
     @property
     def hub_policies(self) -> list[str]:
         """Those of them that are models on the hub, or folders of the user's in their place."""
-        return [name for name in self.policies if not is_shipped(name)]
+        return [name for name in self.policies if not is_shipped(name) and name not in self.random_policies]
+
+    @property
+    def random_policies(self) -> list[str]:
+        """Those that are made here with random weights: no folder of the user's takes their place."""
+        return [name for name in self.policies if is_random(name) and name not in self.given_policies]
 
     @cached_property
     def repeated_runs(self) -> frozenset[tuple[str, str]]:

@@ -41,6 +41,8 @@ def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> 
     if local is not None:
         source = str(local.expanduser())
         files = sorted({path for pattern in PATTERNS for path in Path(source).glob(pattern)})
+    elif model.repository is None:
+        raise ValueError(f"{model.name} is on no hub: give a folder, or make it (pipelines.policy.random_weights)")
     else:
         source = f"{model.repository}@{revision}"
         instead = f"give a folder or another commit: snakemake --config policies='{{{model.name}: FOLDER or HASH}}'"
@@ -72,6 +74,8 @@ def _check(model: Model, folder: Path, source: str) -> None:
         missing = sorted(name for name in shards if not (folder / name).is_file())
         if missing:
             raise ValueError(f"{source}: {', '.join(missing)} of its index are missing")
+    if model.repository is None:
+        return  # any model may take the place of random weights
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key, expected in (
         ("hidden_size", model.hidden_size),

@@ -3,9 +3,9 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config import CONFIG_DIR
@@ -21,8 +21,10 @@ class Model(Declared):
 
     name: SkipJsonSchema[ModelName] = Field(exclude=True)
     """The entry's key, by which the `policies` of a scale name it."""
-    repository: str = Field(pattern="^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
+    repository: str | None = Field(default=None, pattern="^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
     """On the hub. Only safetensors, configuration and tokenizer are downloaded, never code."""
+    random: str | None = None
+    """Instead of a repository: a sandbox policy, whose tokenizer a Qwen2 with random weights is made for here."""
     revision: str | None = Field(default=None, pattern=COMMIT_HASH)
     """Full commit hash; left out where none could be established: `--config policies='{name: HASH or FOLDER}'`."""
     parameters: Count
@@ -47,6 +49,12 @@ class Model(Declared):
     """Rows of the embedding."""
     context: Count
     """Tokens of prompt and response together (`max_position_embeddings`)."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.repository is None) == (self.random is None):
+            raise ValueError("give repository (a model of the hub) or random (weights that are made here), one of them")
+        return self
 
     @property
     def active_parameters(self) -> int:

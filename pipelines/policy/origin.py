@@ -1,4 +1,5 @@
-"""Where a policy comes from: shipped with the sandbox, the hub at a pinned commit, or a folder of the user's.
+"""Where a policy comes from: shipped with the sandbox, the hub at a pinned commit, a folder of the user's, or made here
+with random weights.
 
 What a scale names decides it, never the scale's own name. Nothing is asked of a network: a plan is made offline.
 """
@@ -27,11 +28,19 @@ def check_policies(used: Iterable[str], given: Mapping[str, str], scale: str) ->
             raise ValueError(
                 f"policies.{name}: {where!r} is neither a commit hash of 40 hex digits nor a folder with a config.json"
             )
+        if is_revision(where) and is_random(name):
+            raise ValueError(f"policies.{name}: its weights are made here, there is no commit of it: give a folder")
 
 
 def is_shipped(name: str) -> bool:
     """Whether a policy is one of the sandbox's; all others are models of the hub, or folders in their place."""
     return name in load_policies()
+
+
+def is_random(name: str) -> bool:
+    """Whether a policy of models.yaml has weights that are made here; a folder of the user's may take its place."""
+    models = load_models()
+    return name in models and models[name].random is not None
 
 
 def origin_options(name: str, given: Mapping[str, str]) -> list[str]:
@@ -44,10 +53,13 @@ def origin_options(name: str, given: Mapping[str, str]) -> list[str]:
 
 
 def origin_identity(name: str, given: Mapping[str, str]) -> Any:
-    """What decides a model's files, ready for JSON: repository and commit, or names, sizes and times of the user's."""
+    """What decides a model's files, ready for JSON: repository and commit, or names, sizes and times of the user's, or
+    the shape of one that is made here.
+    """
     options = origin_options(name, given)
     if options[:1] == ["--local"]:
         found = {path.name: path.stat() for path in sorted(Path(options[1]).iterdir()) if path.is_file()}
         # Times too: another fine-tuning of the same model has files of the same size.
         return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
-    return [load_models()[name].repository, *options]
+    model = load_models()[name]
+    return [model.repository, *options] if model.repository else model.given()

@@ -9,7 +9,11 @@ POLICY_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
 ]
-SANDBOX_POLICIES = [name for name in PLAN.choice.policies if name not in PLAN.choice.hub_policies]
+SANDBOX_POLICIES = [
+    name
+    for name in PLAN.choice.policies
+    if name not in PLAN.choice.hub_policies and name not in PLAN.choice.random_policies
+]
 
 
 rule policy:
@@ -63,6 +67,30 @@ rule hub_policy:
         "Policy: bring {wildcards.policy}"
     shell:
         "python -m pipelines.policy.from_hub --model {wildcards.policy} {params.source:q} --out {params.out} > {log} 2>&1"
+
+
+rule random_policy:
+    output:
+        f"{RESULTS}/policies/{{policy}}/manifest.json",
+    log:
+        f"{LOGS}/policy/{{policy}}.log",
+    wildcard_constraints:
+        policy="|".join(PLAN.choice.random_policies) or "none",
+    priority: 30
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: PLAN.hashes.policy(wildcards.policy),
+        out=subpath(output[0], parent=True),
+    message:
+        "Policy: make {wildcards.policy} with random weights"
+    shell:
+        "python -m pipelines.policy.random_weights --model {wildcards.policy} --out {params.out} > {log} 2>&1"
 
 
 rule retrain_policy:

@@ -35,6 +35,8 @@ class EngineOptions(Declared):
     """Longest prompt and response together, in tokens; null: as the checkpoint says."""
     enforce_eager: bool = False
     """No compilation and no CUDA graphs: starts sooner, samples slower. On a CPU it is always so."""
+    sleep: bool = True
+    """A colocated engine frees its GPU memory while an update runs; false: it keeps it, beside the update's."""
 
     @model_validator(mode="after")
     def _one_gpu_where_the_trainer_is(self) -> Self:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from reference_impl.config import EngineOptions, choose
 from reference_impl.rollout.engine import (
     Completion,
+    ContinuousEngine,
     EngineDeadError,
     GenerationRequest,
     RolloutEngine,
@@ -21,6 +22,7 @@ from reference_impl.rollout.vllm_engine import VllmEngine
 __all__ = [
     "ENGINES",
     "Completion",
+    "ContinuousEngine",
     "EngineDeadError",
     "GenerationRequest",
     "RolloutEngine",

@@ -1,9 +1,9 @@
 """What every rollout engine offers, and the fingerprints that keep its weights honest."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -64,6 +64,19 @@ class RolloutEngine(Protocol):
 
     def restart(self) -> None:
         """Begin again with the checkpoint's weights, after `EngineDeadError`. Raises it where that cannot be."""
+        ...
+
+
+@runtime_checkable
+class ContinuousEngine(RolloutEngine, Protocol):
+    """An engine in which no response waits for the longest of a batch."""
+
+    def as_they_end(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
+    ) -> Iterator[tuple[int, Completion]]:
+        """(A request's place, its completion), as responses end; else as `generate`. Who stops reading gives up the
+        rest.
+        """
         ...
 
 

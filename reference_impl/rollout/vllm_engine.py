@@ -14,7 +14,7 @@ import gc
 import importlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +103,40 @@ class VllmEngine:
         A response ends with the engine's context, too, and is truncated then. Raises ValueError for a bad sampling
         setting or a prompt as long as the context, and EngineDeadError where the engine fails.
         """
+        prompts, settings = self._asked(requests, max_tokens, temperature, top_p)
+        with self._alive("sampling"):
+            self._wake()
+            outputs = self._watched(lambda: self._llm.generate(prompts, settings, use_tqdm=False))
+        return [self._completion(output.outputs[0]) for output in outputs]
+
+    def as_they_end(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0
+    ) -> Generator[tuple[int, Completion], None, None]:
+        """See :class:`~reference_impl.rollout.engine.ContinuousEngine`. All requests are vLLM's at once: its queue
+        fills what a response that ends leaves free. Raises as `generate`.
+        """
+        prompts, settings = self._asked(requests, max_tokens, temperature, top_p)
+        with self._alive("sampling"):
+            self._wake()
+            names = self._watched(lambda: self._llm.enqueue(prompts, settings, use_tqdm=False))
+        # vLLM adds a random part to a request's name, and leaves it out of the output's.
+        left = {name.partition("-")[0]: (place, name) for place, name in enumerate(names)}
+        engine = self._llm.llm_engine
+        try:
+            while left:
+                with self._alive("sampling"):
+                    ended = [output for output in self._watched(engine.step) if output.finished]
+                    found = [(left.pop(output.request_id)[0], output.outputs[0]) for output in ended]
+                for place, output in found:
+                    yield place, self._completion(output)
+        finally:
+            if left and not self._dead:  # who asked has stopped: the next call must not get these
+                engine.abort_request([name for _, name in left.values()], internal=True)
+
+    def _asked(
+        self, requests: Sequence[GenerationRequest], max_tokens: int, temperature: float, top_p: float
+    ) -> tuple[list[dict[str, list[int]]], list[Any]]:
+        """vLLM's prompts and sampling parameters."""
         check_sampling(max_tokens, temperature, top_p)
         if self._weightless:
             raise RuntimeError("the engine was promised weights when it went to sleep, and has got none")
@@ -124,11 +158,7 @@ class VllmEngine:
             )
             for request in requests
         ]
-        prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
-        with self._alive("sampling"):
-            self._wake()
-            outputs = self._watched(lambda: self._llm.generate(prompts, settings, use_tqdm=False))
-        return [self._completion(output.outputs[0]) for output in outputs]
+        return [{"prompt_token_ids": list(request.prompt_ids)} for request in requests], settings
 
     def update_weights(self, state: Mapping[str, Tensor]) -> None:
         """Replace the weights by ``state``, and forget all cached prefixes.
@@ -227,7 +257,7 @@ class VllmEngine:
             )
 
     def _can_sleep(self) -> bool:
-        return self.options.placement == "colocated" and torch.cuda.is_available()
+        return self.options.sleep and self.options.placement == "colocated" and torch.cuda.is_available()
 
     def _wake(self) -> None:
         if self._asleep:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pipelines.sandbox import math_world, medicine_world
 from reference_impl.config import Task
 from reference_impl.config.tasks import Local
 from reference_impl.files import read_jsonl, write_json, write_jsonl
-from reference_impl.rollout import Completion, GenerationRequest
+from reference_impl.rollout import Completion, ContinuousEngine, GenerationRequest
 from reference_impl.run.code import grader_code
 from reference_impl.seeds import sample_seed
 
@@ -50,6 +50,29 @@ class FakeEngine:
 
     def fingerprint(self) -> str:
         return self.weights
+
+
+class QueueEngine(FakeEngine):
+    """The same answers as they end, the last request's first; breaks down after so many."""
+
+    def as_they_end(
+        self, requests: Sequence[GenerationRequest], *, max_tokens: int, temperature: float, top_p: float
+    ) -> Iterator[tuple[int, Completion]]:
+        answers = FakeEngine().generate(requests, max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        for place in reversed(range(len(requests))):
+            if len(self.asked) == self.breaks_after:
+                raise InterruptedError("out of power")
+            self.asked.append(requests[place])
+            yield place, answers[place]
+
+    def update_weights(self, state: Any) -> None:
+        raise NotImplementedError
+
+    def sleep(self, *, weights_follow: bool = False) -> None:
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -157,6 +180,26 @@ def test_samples_of_something_else_are_not_taken_over(plan: Plan, tmp_path: Path
     engine = FakeEngine("other" if change == "weights" else "w")
     sample(changed, engine, tmp_path / "p")
     assert len(engine.asked) == len(changed.requests())
+
+
+def test_responses_are_stored_as_they_end_and_none_is_sampled_twice(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends first: the rows are those of an engine that samples in batches, in the same order."""
+    monkeypatch.setattr(generate, "LUMP", 3)
+    expected = sample(plan, FakeEngine(), tmp_path / "p")
+    assert isinstance(QueueEngine(), ContinuousEngine) and not isinstance(FakeEngine(), ContinuousEngine)
+    assert sample(plan, QueueEngine(), tmp_path / "q") == expected
+    with pytest.raises(InterruptedError):
+        sample(plan, QueueEngine(breaks_after=8), tmp_path / "r")
+    stored = read_jsonl(tmp_path / "r")[1:]
+    assert [(row["item_id"], row["sample"]) for row in stored[:3]] == [("q4", 3), ("q4", 2), ("q4", 1)]
+    assert len(stored) == 6, "two whole lumps"
+    with (tmp_path / "r").open("a", encoding="utf-8") as file:
+        file.write('{"item_id": "q0"')  # what a power cut leaves of a line
+    rest = QueueEngine()
+    assert sample(plan, rest, tmp_path / "r") == expected
+    assert len(rest.asked) == 14 and len({request.seed for request in rest.asked}) == 14
 
 
 def test_evaluate_writes_whole_folders(plan: Plan, tmp_path: Path) -> None:

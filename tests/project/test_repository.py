@@ -266,7 +266,7 @@ def test_commands_in_the_documents_exist() -> None:
     targets |= {*files.targets(), *files.regrade_targets()}
     for path in documents():
         text = (REPO / path).read_text(encoding="utf-8")
-        for target in re.findall(r"^make ([a-z]+)", text, flags=re.MULTILINE):
+        for target in re.findall(r"^make ([a-z-]+)", text, flags=re.MULTILINE):
             assert f"\n{target}:" in makefile, f"{path}: make {target}"
         for target in re.findall(r"snakemake --cores [0-9a-z]+ ([a-z][a-z0-9_]*)", text):
             assert target in targets, f"{path}: snakemake {target}"

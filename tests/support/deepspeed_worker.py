@@ -9,8 +9,10 @@ import dataclasses
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +24,10 @@ from pipelines.sandbox.pretrain import build_model, save
 from reference_impl import train
 from reference_impl.config import DeepSpeedChoice, RunConfig, StrategyChoice, TorchChoice
 from reference_impl.rollout import fingerprint, load_engine
+from reference_impl.run import saving
+from reference_impl.run.checkpoint import save_state
 from reference_impl.run.metrics import Record
+from reference_impl.step.balance import balanced
 from reference_impl.step.batching import TrainingSequence, micro_batches
 from reference_impl.step.token_logprobs import token_logprobs
 from reference_impl.strategy import deepspeed, distributed, join_processes, load_strategy
@@ -103,7 +108,14 @@ def micro_batch_counts(policy: Path, kind: str, accumulation: int) -> list[int]:
 
 
 def equality(policy: Path, folder: Path) -> dict[str, Any]:
-    """Every ZeRO stage, one and four micro-batches, SFT and CHORD."""
+    """Every ZeRO stage, one and four micro-batches, SFT and CHORD, each rank learning from its own share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reference_impl.trainer.balanced", lambda sequences, by_prompt: list(sequences))
+        return undistributed(policy, folder)
+
+
+def undistributed(policy: Path, folder: Path) -> dict[str, Any]:
+    """Ranks that differ in their tokens and micro-batches."""
     return {
         f"{stage}/{accumulation}/{kind}": {
             "micro_batches": micro_batch_counts(policy, kind, accumulation),
@@ -115,6 +127,40 @@ def equality(policy: Path, folder: Path) -> dict[str, Any]:
         for kind in KINDS
         for accumulation in BUDGETS
     }
+
+
+def balance(policy: Path, folder: Path) -> dict[str, Any]:
+    """The same steps, dealt out over the ranks by length; with them the tokens that each rank learns from."""
+    found: dict[str, Any] = {}
+    for stage in range(4):
+        config = case_config("chord", 4, strategy=choice_of(stage))
+        found[str(stage)] = trajectory(trainer_of(config, policy, folder), policy, "chord")
+    parts = (balanced(own_part(sequences)) for sequences in step_sequences(policy, "chord"))
+    tokens = torch.tensor([sum(sequence.tokens for sequence in part) for part in parts])
+    return {**found, "tokens": [part.tolist() for part in distributed.gather(tokens)]}
+
+
+def clocks(policy: Path, folder: Path) -> dict[str, Any]:
+    """The steps at which each rank saves, where their clocks differ: seconds a step by rank 0's and by rank 1's."""
+    found: dict[str, Any] = {}
+    for name, seconds in (("rank 0 is due", (50, 7)), ("rank 1 alone is due", (7, 50))):
+        config = loop_config("chord_phi", 2, steps=6, validate_every=6)
+        trainer = trainer_of(config, policy, folder / name)
+        saved: list[int] = []
+
+        def save(*arguments: Any, trainer: Trainer = trainer, saved: list[int] = saved) -> None:
+            saved.append(trainer.progress.step)
+            save_state(*arguments)
+
+        def now(trainer: Trainer = trainer, a_step: int = seconds[distributed.rank()]) -> float:
+            return float(trainer.progress.step * a_step)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("reference_impl.trainer.save_state", save)
+            patch.setattr(saving, "time", SimpleNamespace(monotonic=now, time=time.time))
+            trainer.train(save_minutes=2.0)
+        found[name] = [part.tolist() for part in distributed.gather(torch.tensor(saved))]
+    return found
 
 
 def options(policy: Path, folder: Path) -> dict[str, Any]:
@@ -286,6 +332,8 @@ def loops(policy: Path, folder: Path) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "equality": equality,
+    "balance": balance,
+    "clocks": clocks,
     "options": options,
     "architectures": architectures,
     "exports": exports,

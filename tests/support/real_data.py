@@ -76,6 +76,31 @@ def toolace_row(n: int, answer: str | None = None) -> Row:
     }
 
 
+def trinity_rl_row(n: int, **changes: Any) -> Row:
+    """A row as the authors' preparation of ToolACE writes it."""
+    call = {"name": "Market Trends API", "arguments": {"trend_type": "GAINERS", "limit": n}}
+    return {
+        "tools": json.dumps(FUNCTIONS),
+        "conversations": [{"from": "user", "value": f"Show me the top {n} gainers, please."}],
+        "answer": json.dumps([call]),
+        "raw_system": "You are an expert in composing functions.\n",
+    } | changes
+
+
+def trinity_sft_row(n: int, response: str | None = None) -> Row:
+    """A chat as their workflow renders the prompt, a line a function, with the expert's response."""
+    tools = "\n".join(json.dumps({"type": "function", "function": function}) for function in FUNCTIONS)
+    call = json.dumps([{"name": "Market Trends API", "arguments": {"trend_type": "LOSERS", "limit": n}}])
+    told = f"<think>The user wants losers.</think> <tool_call>{call}</tool_call>" if response is None else response
+    return {
+        "messages": [
+            {"role": "system", "content": f"You are an expert.\n# Tool\n\n<tools>\n{tools}\n</tools>\n\nYou MUST: …"},
+            {"role": "user", "content": f"Show me the top {n} losers, please."},
+            {"role": "assistant", "content": told},
+        ]
+    }
+
+
 def rar_row(n: int, split: str = "train") -> Row:
     """A row of RaR-Medicine."""
     return {

@@ -68,7 +68,7 @@ def test_evaluation(running_engine: Any, policy: Path, tmp_path: Path, monkeypat
     math = scale.domains["math"].model_copy(update={"tasks": ("sandbox-amc",)})
     few = scale.evaluation.model_copy(update={"max_items": 6, "max_samples": 4})
     scale = scale.model_copy(update={"engine": "vllm", "domains": {"math": math}, "evaluation": few})
-    monkeypatch.setattr(generate, "load_scale", lambda name: scale)
+    monkeypatch.setattr(generate, "load_scale", lambda *_: scale)
     command = ["--checkpoint", str(policy), "--domain", "math", "--method", "original", "--scale", "mini"]
     generate.main([*command, "--seed", "0", "--benchmarks", str(tmp_path), "--out", str(tmp_path / "out")])
     samples = read_jsonl(tmp_path / "out" / "sandbox-amc.jsonl")

@@ -8,12 +8,20 @@ from typing import Any
 
 import pytest
 
-from pipelines.data import openr1_math, rar_medicine, toolace
+from pipelines.data import openr1_math, rar_medicine, toolace, trinity_toolace
 from pipelines.data.overlap import QuestionIndex
 from pipelines.data.quarantine import FilteredError, MalformedError, Tally, what_is_left
 from pipelines.data.stage import Files, Limits, write_candidates
 from reference_impl.files import json_line, read_jsonl
-from tests.support.real_data import Row, medical_o1_row, openr1_row, rar_row, toolace_row
+from tests.support.real_data import (
+    Row,
+    medical_o1_row,
+    openr1_row,
+    rar_row,
+    toolace_row,
+    trinity_rl_row,
+    trinity_sft_row,
+)
 
 ODD: tuple[Any, ...] = (
     None,
@@ -36,6 +44,8 @@ ODD: tuple[Any, ...] = (
 STAGES: dict[str, tuple[Callable[[Any, Limits], Row], Row]] = {
     "openr1": (openr1_math.candidate, openr1_row(3)),
     "toolace": (toolace.candidate, toolace_row(3)),
+    "trinity-rl": (trinity_toolace.prompt, trinity_rl_row(3)),
+    "trinity-sft": (trinity_toolace.demonstration, {**trinity_sft_row(3), "id": 3}),
     "rar": (rar_medicine.prompt, rar_row(3)),
     "medical-o1": (rar_medicine.demonstration, medical_o1_row(3)),
 }

@@ -101,7 +101,7 @@ def test_a_machine_as_it_should_be_has_only_revisions_to_be_given(paper: Plan) -
             {"torch": lambda: dataclasses.replace(EIGHT, gpus=(*EIGHT.gpus[:7], ("A100", 42.0)))},
             "GPU memory",
             "FAIL",
-            "42 GB, estimated need 77 GB",
+            "42 GB, estimated need 62 GB",
             "zero_stage",
         ),
         ({"torch": lambda: dataclasses.replace(EIGHT, nccl=None)}, "NCCL", "FAIL", "none", "environment.yml"),

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from reference_impl.config import EngineOptions
-from reference_impl.rollout.engine import GenerationRequest, weight_sums
+from reference_impl.rollout.engine import EngineDeadError, GenerationRequest, weight_sums
 from reference_impl.rollout.synced import SyncedEngine
 from reference_impl.rollout.vllm_engine import VllmEngine
 
@@ -25,7 +25,10 @@ class FakeLLM:
         assert settings["enable_sleep_mode"] is True
         self.calls, self.asleep = [], 0
         self.held: dict[str, tuple[int, int]] = {}
-        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=64))
+        self.llm_engine = SimpleNamespace(
+            model_config=SimpleNamespace(max_model_len=64), step=self._step, abort_request=self._abort
+        )
+        self.queue: list[str] = []
 
     def sleep(self, level: int) -> None:
         assert not self.asleep
@@ -49,6 +52,28 @@ class FakeLLM:
     def reset_prefix_cache(self) -> bool:
         self.calls.append("forget prefixes")
         return True
+
+    def enqueue(self, prompts: list[Any], settings: list[Any], use_tqdm: bool) -> list[str]:
+        """vLLM's names: what was counted so far, and something random behind it."""
+        assert not self.asleep and self.held and not self.queue
+        self.calls.append("enqueue")
+        first = 10 * self.calls.count("enqueue")
+        self.queue = [f"{first + place}-ab12cd34" for place in range(len(prompts))]
+        return list(self.queue)
+
+    def _step(self) -> list[Any]:
+        """Every other step ends the request that came last; its output has the name without what is random."""
+        self.calls.append("step")
+        name = self.queue.pop() if self.calls.count("step") % 2 == 0 else self.queue[0]
+        finished = self.calls.count("step") % 2 == 0
+        token = int(name.partition("-")[0])
+        output = SimpleNamespace(token_ids=[token], logprobs=[{token: SimpleNamespace(logprob=-0.5)}])
+        return [SimpleNamespace(request_id=name.partition("-")[0], outputs=[output], finished=finished)]
+
+    def _abort(self, names: list[str], internal: bool) -> None:
+        assert internal
+        self.calls.append(f"abort {len(names)}")
+        self.queue = [name for name in self.queue if name not in names]
 
     def generate(self, prompts: list[Any], settings: list[Any], use_tqdm: bool) -> list[Any]:
         assert not self.asleep and self.held
@@ -103,3 +128,30 @@ def test_promised_weights_that_do_not_come_are_an_error(engine: VllmEngine, tiny
         engine.generate(REQUESTS, max_tokens=4)
     engine.update_weights(state)
     assert engine.generate(REQUESTS, max_tokens=4)[0].token_ids == (7,)
+
+
+def test_responses_come_as_they_end(engine: VllmEngine, tiny_policy: Path) -> None:
+    engine.update_weights(AutoModelForCausalLM.from_pretrained(tiny_policy).state_dict())
+    requests = [GenerationRequest((1, 2, place), place) for place in range(3)]
+    ended = list(engine.as_they_end(requests, max_tokens=4))
+    assert [(place, completion.token_ids) for place, completion in ended] == [(2, (12,)), (1, (11,)), (0, (10,))]
+    some = engine.as_they_end(requests, max_tokens=4)
+    assert next(some)[0] == 2
+    some.close()  # who asked has stopped: what is left must not come with the next call's
+    assert engine._llm.calls[-1] == "abort 2" and not engine._llm.queue
+    assert [place for place, _ in engine.as_they_end(requests[:1], max_tokens=4)] == [0]
+    assert list(engine.as_they_end([], max_tokens=4)) == []
+
+
+def test_an_engine_that_dies_in_the_middle_says_so(engine: VllmEngine, tiny_policy: Path) -> None:
+    engine.update_weights(AutoModelForCausalLM.from_pretrained(tiny_policy).state_dict())
+    some = engine.as_they_end([GenerationRequest((1, 2, place), place) for place in range(3)], max_tokens=4)
+    next(some)
+
+    def fails() -> None:
+        raise RuntimeError("no memory left")
+
+    engine._llm.llm_engine.step = fails
+    with pytest.raises(EngineDeadError, match="failed while sampling: RuntimeError: no memory left"):
+        list(some)
+    assert "abort" not in " ".join(engine._llm.calls)

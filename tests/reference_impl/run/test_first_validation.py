@@ -15,9 +15,9 @@ from reference_impl.run.validation import Validator
 from reference_impl.strategy.distributed import rank
 from reference_impl.train import main
 from reference_impl.trainer import Trainer
-from tests.reference_impl.strategy.test_distributed import on_ranks
 from tests.reference_impl.test_train_command import arguments
 from tests.reference_impl.test_trainer import config_of, data_of, trainer_of
+from tests.support.ranks import on_ranks
 
 FOUND = Measured(0.1, 0.2, 1 / 3, 4.0, [0.0, 2 / 3])
 MADE_BY = {"code": "c", "packages": {"torch": "1"}, "hardware": {"device": "d"}}

@@ -23,9 +23,9 @@ from reference_impl.run.reuse import LINKED_FROM, LOCKS, RUN_FILES, RUNS, Claim,
 from reference_impl.run.source import _module, source_hash
 from reference_impl.run.watch import Watch
 from tests.reference_impl.run.test_first_validation import MADE_BY
-from tests.reference_impl.strategy.test_distributed import on_ranks
 from tests.reference_impl.test_trainer import config_of
 from tests.support.own_files import PHI, own_files
+from tests.support.ranks import on_ranks
 
 
 def identity(config: RunConfig, **changes: Any) -> str:

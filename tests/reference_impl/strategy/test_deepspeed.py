@@ -79,6 +79,24 @@ def test_every_stage_follows_plain_torch(
     assert (references["chord"][0]["grad_norm"] or 0) > 1, "some gradients must be clipped"
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_sequences_dealt_out_by_length_change_no_number(
+    launched: Path, references: dict[str, list[Record]], stage: int
+) -> None:
+    """20 steps follow plain torch; six of eight sequences are one rank's own, and it learns from half the tokens."""
+    case, expected = found(launched, "balance"), references["chord"]
+    for key in ("loss", "sft_loss", "grad_norm", "entropy"):
+        assert difference(case[str(stage)], expected, key) < 1e-5
+    for one, two in zip(*case["tokens"], strict=True):
+        assert abs(one - two) < 0.2 * (one + two)
+
+
+def test_rank_0s_clock_decides_when_all_save(launched: Path) -> None:
+    """Two minutes are over after three steps of 50 s; a clock of rank 1's that says so has no say."""
+    case = found(launched, "clocks")
+    assert case == {"rank 0 is due": [[3, 6], [3, 6]], "rank 1 alone is due": [[6], [6]]}
+
+
 FP32_OPTIONS = [
     *("1/offload optimizer", "2/offload optimizer", "3/offload parameters"),
     *("0/activation checkpointing", "3/activation checkpointing", "0/entropy_top", "3/entropy_norm"),

@@ -1,14 +1,12 @@
 """Shares of a step, what ranks tell each other, and how a scale declares the processes."""
 
 import dataclasses
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from reference_impl.config import (
     DeepSpeedChoice,
@@ -25,6 +23,7 @@ from reference_impl.step.batching import Statistics, TrainingSequence, micro_bat
 from reference_impl.step.loss import empty_micro_batch, global_weights
 from reference_impl.step.objective import build_objective
 from reference_impl.strategy import Strategy, distributed, join_processes
+from tests.support.ranks import on_ranks
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
@@ -47,30 +46,6 @@ def test_one_process_needs_no_group() -> None:
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     assert distributed.sum_over_ranks([0.1]) == [0.1] and distributed.max_over_ranks(7) == 7
     distributed.barrier()
-
-
-def _join(rank: int, ranks: int, store: str, work: Callable[[int], Any], results: Any) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
-    results[rank] = work(rank)
-    dist.destroy_process_group()
-
-
-def on_ranks(ranks: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
-    """What ``work(rank)`` returns on each of several processes that share a group."""
-    context = multiprocessing.get_context("fork")  # the libraries are loaded already
-    with context.Manager() as manager:
-        results = manager.dict()
-        processes = [
-            context.Process(target=_join, args=(rank, ranks, str(folder / "store"), work, results))
-            for rank in range(ranks)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(timeout=300)
-            assert process.exitcode == 0
-        return [results[rank] for rank in range(ranks)]
 
 
 def test_ranks_gather_tensors_of_unequal_length(tmp_path: Path) -> None:
