@@ -20,6 +20,9 @@ function inks(onScreen) {
   return { ink: colour("ink"), soft: colour("soft"), line: colour("line"), paper: "rgba(0,0,0,0)" };
 }
 
+/** Pixels. */
+const heightOf = (panels) => 100 + 240 * panels.length;
+
 function minus(series, base) {
   const at = new Map(base.x.map((x, place) => [x, base.y[place]]));
   const level = base.x.length === 2 && series.x.length > 2 ? base.y[0] : null; // a horizontal line
@@ -61,7 +64,7 @@ function picture(panels, { hidden, base, onScreen }) {
     margin: { l: 56, r: 12, t: panels[0].title ? 30 : 10, b: 52 }, hovermode: "x unified", annotations: [], showlegend: !onScreen,
     hoverlabel: { bgcolor: onScreen ? colour("paper") : paper, bordercolor: line, font: { color: ink } }, legend: { orientation: "h", y: 1.12 },
   };
-  const gap = panels.every((panel) => panel.xlabel) ? 0.24 : 0.08;
+  const gap = (panels.every((panel) => panel.xlabel) ? 90 : 40) / heightOf(panels);
   const data = [];
   const named = new Set();
   let top = 1;
@@ -71,7 +74,7 @@ function picture(panels, { hidden, base, onScreen }) {
     const other = base && panel.series.find((series) => series.label === base);
     const what = other ? `${panel.ylabel}, minus ${base}` : panel.ylabel;
     layout[`xaxis${suffix}`] = { ...AXIS, anchor: `y${suffix}`, title: { text: panel.xlabel, font: { size: 12, color: soft } }, gridcolor: line, linecolor: soft };
-    layout[`yaxis${suffix}`] = { ...AXIS, anchor: `x${suffix}`, domain: [Math.max(bottom, 0), top], title: { text: what, font: { size: 12, color: soft } }, gridcolor: line, zeroline: Boolean(other), zerolinecolor: soft, tickformat: panel.percent ? ".0%" : "", rangemode: panel.from_zero && !other ? "tozero" : "normal" };
+    layout[`yaxis${suffix}`] = { ...AXIS, anchor: `x${suffix}`, domain: [Math.max(bottom, 0), top], title: { text: what, font: { size: 12, color: soft } }, gridcolor: line, zeroline: Boolean(other), zerolinecolor: soft, tickformat: panel.percent ? ".0%" : "", rangemode: panel.from_zero && !other ? "tozero" : "normal", ...(panel.from_zero && !other ? { minallowed: 0 } : {}) };
     if (panel.title) layout.annotations.push({ text: `<b>${panel.title}</b>`, x: 0, y: top, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false });
     for (const series of panel.series) {
       if (hidden.has(series.label)) continue;
@@ -150,8 +153,6 @@ async function drawFigure(figure) {
   await redraw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
-
-const heightOf = (panels) => 100 + 240 * panels.length;
 
 const near = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((found) => found.isIntersecting)) {
