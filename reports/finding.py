@@ -1,12 +1,11 @@
 """The sentences of the first screen, made from verdicts, intervals and logs; no number in them is written by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.claims import FAILS, HOLDS, MAIN, UNDECIDED, UNTESTED, Claim
 from reports.inputs import Results
 from reports.pages import signed
-from reports.style import label
 
 VERBS = {HOLDS: ("holds", "hold"), FAILS: ("does not hold", "do not hold")}
 
@@ -57,20 +56,23 @@ def findings(claims: Sequence[Claim]) -> list[Finding]:
     return [Finding(known[name], found(known[name])) for name in MAIN if name in known]
 
 
-def weights(results: Results, behind: Mapping[str, Sequence[str]]) -> list[str]:
+def weights(results: Results, shown: Sequence[str]) -> list[str]:
     """How much the demonstrations weigh in the runs that have a φ, from metrics.jsonl: a sentence a method.
 
-    behind: domain → runs of the page.
+    Of the methods of the main tables that are among the experiments ``shown``.
     """
-    decl, said = results.decl, []
-    for name in dict.fromkeys(run for runs in behind.values() for run in runs):
-        if name not in decl.methods or decl.methods[name].phi.name == "none" or not decl.methods[name].trains:
+    decl = results.decl
+    parts: dict[str, list[str]] = {}
+    for domain in results.scale.domains:
+        main = decl.main_table(domain)
+        if main is None or main[0] not in shown:
             continue
-        logs = {domain: results.metrics(domain, name) for domain, runs in behind.items() if name in runs}
-        parts = [
-            f"{log['phi_mean'].mean():.3f} in {decl.domains[domain].label.lower()} (μ·φ "
-            f"{(log['mu'] * log['phi_mean']).mean():.4f}, RL's 1 − μ {1 - log['mu'].mean():.2f})"
-            for domain, log in logs.items()
-        ]
-        said.append(f"Mean φ of an expert's token in {label(decl, name)}: {'; '.join(parts)}.")
-    return said
+        for method in map(decl.method, main[1].methods):
+            if domain in method.domains and method.trains and method.phi.name != "none":
+                log = results.metrics(domain, method.name)
+                mu, phi = log["mu"], log["phi_mean"]
+                parts.setdefault(method.label, []).append(
+                    f"{phi.mean():.3f} in {decl.domains[domain].label.lower()} (μ·φ = {(mu * phi).mean():.4f} beside "
+                    f"1 − μ = {1 - mu.mean():.2f} of RL)"
+                )
+    return [f"Mean φ of an expert's token in {label}: {'; '.join(said)}." for label, said in parts.items()]

@@ -228,7 +228,7 @@ def claim_parts(results: Results, here: Mapping[str, Experiment]) -> dict[str, A
         "family": family_wise(claims),
         "counted": counted(claims, len(seeds)),
         "findings": findings(claims),
-        "weights": weights(results, behind),
+        "weights": weights(results, list(here)),
     }
 
 
