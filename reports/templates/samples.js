@@ -172,5 +172,12 @@ pick.addEventListener("submit", (event) => event.preventDefault());
 pick.addEventListener("change", change);
 pick.text.addEventListener("input", () => showList(state.open?.id));
 window.addEventListener("hashchange", follow);
-if (Object.keys(catalogue.files).length) choose(...keysOf(() => true)[0], "");
 follow();
+
+// Who comes here by scrolling sees the first method's answers.
+new IntersectionObserver((entries, observer) => {
+  const [first] = keysOf(() => true);
+  if (!first || !entries.some((entry) => entry.isIntersecting)) return;
+  observer.disconnect();
+  if (!state.tasks.length) open(first.map(encodeURIComponent));
+}).observe(browser);

@@ -144,6 +144,20 @@ def test_a_table_sorts_by_keyboard_and_shows_what_is_chosen(page: Browser) -> No
     assert page.run(shown.format("paper")) == "block"
 
 
+@pytest.mark.parametrize("shown", ["ours", "both", "change"])
+def test_every_table_fits_1280_pixels(page: Browser, shown: str) -> None:
+    page.run(f"document.querySelectorAll('.views input[value={shown}]').forEach(input => input.click())")
+    rooms = "[...document.querySelectorAll('.of-table .scroll')]"
+    assert page.run(f"{rooms}.length") == 4
+    assert page.run(f"{rooms}.filter(e => e.scrollWidth > e.clientWidth).map(e => e.getAttribute('aria-label'))") == []
+
+
+def test_who_scrolls_to_the_samples_sees_some(page: Browser) -> None:
+    page.run("document.getElementById('samples').scrollIntoView()")
+    page.wait("document.querySelectorAll('#samples .sample').length > 0")
+    assert page.run("location.hash") == ""
+
+
 def test_a_figure_is_drawn_toggled_and_compared(page: Browser) -> None:
     page.run("document.getElementById('figure9').scrollIntoView()")
     plot = "document.querySelector('#figure9 .plot')"
