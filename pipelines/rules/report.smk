@@ -219,8 +219,8 @@ rule site:
         "docs/fidelity.md",
         made=lambda wildcards: PLAN.files.page_sources(wildcards.page),
     output:
-        f"{RESULTS}/report/{{page}}.html",
-        directory(f"{RESULTS}/report/{{page}}_samples"),
+        html=f"{RESULTS}/report/{{page}}.html",
+        samples=directory(f"{RESULTS}/report/{{page}}_samples"),
     log:
         f"{LOGS}/report/{{page}}.log",
     wildcard_constraints:
@@ -245,4 +245,4 @@ rule site:
         "Report: the page of {params.shown}, beside the paper's printed values"
     shell:
         "{params.start} reports.site --page {params.shown} --scale {params.scale} --results {params.results}"
-        " --seeds {params.seeds} --out {output[0]} > {log} 2>&1"
+        " --seeds {params.seeds} --out {output.html} > {log} 2>&1"
