@@ -27,6 +27,7 @@ __all__ = [
     "CLAIMS",
     "FAILS",
     "HOLDS",
+    "MAIN",
     "UNDECIDED",
     "UNTESTED",
     "Claim",
@@ -35,6 +36,10 @@ __all__ = [
     "family_wise",
     "to_csv",
 ]
+MAIN = ("sft_shift", "no_is_entropy_rises", "chord_mu_math", "chord_phi_over_sft_rl", "chord_phi_over_rl")
+"""The claims that README and the page's first screen quote: the paper's argument in its own order (3.1, 3.3, 4.2,
+4.3).
+"""
 
 
 @dataclass(frozen=True)

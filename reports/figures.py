@@ -1,4 +1,4 @@
-"""The paper's figures from training logs: PNG, SVG and a caption (JSON) each.
+"""The paper's figures from training logs: PNG, SVG, their numbers (CSV) and a caption with these (JSON) each.
 
     python -m reports.figures --figure figure6 --scale mini --results results/mini --out
         results/mini/report/figures
@@ -11,6 +11,7 @@ steps stand on a second axis.
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -37,6 +38,7 @@ from reports.drawing import (
     training_panels,
     validation_band_text,
 )
+from reports.figure_data import panels_of, to_csv
 from reports.inputs import Results, experiment, open_results, parser, run_command
 from reports.scores import expert_length
 from reports.style import RC, label, line_style
@@ -187,15 +189,18 @@ def draw(results: Results, name: str) -> Drawing:
 
 
 def write(results: Results, name: str, out: Path) -> None:
-    """Write a figure as PNG and SVG, and its words as JSON, to the folder `out`."""
+    """Write a figure as PNG, SVG and CSV, and its words and curves as JSON, to the folder `out`."""
     entry = experiment(results, name, FigureEntry)
     with plt.rc_context(RC):
         drawing = draw(results, name)
         out.mkdir(parents=True, exist_ok=True)
         for kind in ("png", "svg"):
             save(drawing.figure, out / f"{name}.{kind}")
+        drawn = panels_of(drawing.figure)
         plt.close(drawing.figure)
-    words = {"title": entry.title, "caption": drawing.caption, "reading": entry.reading}
+    words: dict[str, Any] = {"title": entry.title, "caption": drawing.caption, "reading": entry.reading}
+    words |= {"panels": [panel.model_dump() for panel in drawn]}
+    write_text(out / f"{name}.csv", to_csv(drawn))
     write_text(out / f"{name}.json", json.dumps(words, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -38,9 +38,9 @@ def low_confidence(text: str) -> str:
     return found + rest
 
 
-def style() -> str:
-    """The style sheet, which every page carries in its head."""
-    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
+def style(*names: str) -> str:
+    """Style sheets as one, which a page carries in its head; by default the one that every page has."""
+    return "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names or ("style.css",))
 
 
 def environment() -> jinja2.Environment:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evaluation.statistics import Estimate, holm
 from reference_impl.config import Declarations
-from reference_impl.config.experiments import Column, TableEntry
+from reference_impl.config.experiments import Column
 from reports.inputs import Results
 from reports.scores import paired, same_samples, summarise
 from reports.table_formats import pipe
@@ -67,13 +67,10 @@ class Pair(BaseModel):
 
 
 def main_columns(decl: Declarations, domain: str) -> tuple[Column, ...]:
-    """The graded columns of a domain in the first table that has any: what the paper compares methods by."""
-    for entry in decl.experiments.values():
-        columns = entry.columns if isinstance(entry, TableEntry) else ()
-        found = tuple(column for column in columns if column.domain == domain and column.graded)
-        if found:
-            return found
-    return ()
+    """The graded columns of a domain in its main table; none where no table has any."""
+    main = decl.main_table(domain)
+    columns = main[1].columns if main else ()
+    return tuple(column for column in columns if column.domain == domain and column.graded)
 
 
 def make_pair(

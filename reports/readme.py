@@ -19,7 +19,7 @@ from typing import Any
 
 from reference_impl.config.model import read_yaml
 from reference_impl.files import file_hash, whole_file, write_json, write_text
-from reports.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, UNTESTED, decide, family_wise, to_csv
+from reports.claims import CLAIMS, FAILS, HOLDS, MAIN, UNDECIDED, UNTESTED, decide, family_wise, to_csv
 from reports.inputs import ROOT, Results, add_common, open_results, run_command
 from reports.site import EVERYTHING, HEADLINE, shown
 from reports.table_formats import pipe
@@ -28,8 +28,6 @@ START, END = "<!-- results: written by `make readme`, not by hand -->", "<!-- en
 RESULTS, PICTURE = Path("docs/results"), Path("docs/pictures/figure9.png")
 COLUMNS = ("AMC", "AIME24", "MMLU-Pro", "BFCL Overall")
 """The paper's columns of Table 1 that README shows."""
-MAIN = ("sft_shift", "no_is_entropy_rises", "chord_mu_math", "chord_phi_over_sft_rl", "chord_phi_over_rl")
-"""The claims that README quotes: the paper's argument in its own order (3.1, 3.3, 4.2, 4.3)."""
 
 
 def collect(results: Results, page: str, root: Path = ROOT) -> None:

@@ -107,6 +107,34 @@ def paired(plus: Sequence[pd.DataFrame], minus: Sequence[pd.DataFrame], value: s
     return paired_difference(first, second, strata=parts[0].strata_N)
 
 
+class Paired:
+    """`difference` for the many cells of a page: every method's samples on a column are averaged once."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._known: dict[tuple[str, Column], Matrix | None] = {}
+
+    def _matrix(self, method: str, column: Column) -> Matrix | None:
+        """None where there is nothing, or a sample without a value: then what counts depends on the other side."""
+        key = (method, column.model_copy(update={"header": "", "part": "", "group": ""}))
+        if key not in self._known:
+            samples = samples_of(self._results, method, column)
+            whole = len(samples) > 0 and bool(samples[column.value].notna().all())
+            self._known[key] = matrix(samples, column.value) if whole else None
+        return self._known[key]
+
+    def difference(self, method: str, other: str, column: Column) -> Estimate | None:
+        """The same as `difference` of two methods."""
+        first, second = (self._matrix(name, column) for name in (method, other))
+        if first is None or second is None or not first.frame.axes[1].equals(second.frame.axes[1]):
+            return difference(self._results, [method], [other], column)
+        seeds = sorted(set(first.frame.index) & set(second.frame.index))
+        if not seeds:
+            return difference(self._results, [method], [other], column)
+        values = (part.frame.loc[seeds].to_numpy() for part in (first, second))
+        return paired_difference(*values, strata=first.strata_N)
+
+
 SAMPLE = ["seed", "task", "item_id", "sample", "correct", "tokens"]
 """What makes answers the same: verdict and length of every stored one."""
 

@@ -5,8 +5,9 @@ provenance.
         results/mini/report/index.html
 
 `headline` shows the headline's experiments, `everything` all declared tables and figures, in the order of
-experiments.yaml. The page asks no server for anything: styles are inline, images are data URIs. It holds no date
-of its own, so that the same results give the same page.
+experiments.yaml. The page asks no server for anything: styles and scripts are inline, images are data URIs. Beside it
+lies a folder of sample files, which it opens from a disk too; without them, only its browser of samples is empty. It
+holds no date of its own, so that the same results give the same page.
 """
 
 import argparse
@@ -26,13 +27,25 @@ from reference_impl.config.model import read_yaml
 from reference_impl.files import write_text
 from reports.against import Report
 from reports.claims import FAILS, HOLDS, UNDECIDED, UNTESTED, Claim, Comparison, decide, family_wise
+from reports.finding import counted, findings, weights
+from reports.forest import BASELINE
+from reports.forest import panels as forest_panels
 from reports.inputs import PUBLISHED, ROOT, Results, add_common, open_results, run_command
-from reports.pages import data_uri, environment, is_miniature, low_confidence, style
-from reports.table_model import Table
+from reports.pages import data_uri, environment, is_miniature, style
+from reports.phi_figure import heat_map, name_of, shown_domains
+from reports.samples import catalogue, places, script_json
+from reports.samples import write as write_samples
+from reports.scores import Paired
+from reports.scripts import packed_plotly, page_script, plotly, policy
+from reports.style import label
+from reports.table_view import table_view
+from reports.worked import all_worked, rule_text
 
 FIDELITY = ROOT / "docs" / "fidelity.md"
 VERDICT_CLASS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided", UNTESTED: "untested"}
 HEADLINE, EVERYTHING = "headline", "everything"
+DOWNLOADS = {"svg": "image/svg+xml", "csv": "text/csv"}
+"""Files of a figure that the page carries."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +59,12 @@ class FigureView:
     caption: str
     reading: str
     image: str
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table as the page shows it."""
-
-    name: str
-    paper: str
-    table: Table
-    reading: str
-    groups: tuple[tuple[str, int], ...]
-    """The paper's upper header: text and number of columns it spans."""
-    doubtful: frozenset[str]
-    """Methods whose declaration says that they are of low confidence."""
+    data: str
+    """Its panels as JSON for a script element."""
     downloads: dict[str, str]
     """Ending → data URI."""
+    again: str
+    """The target that makes it; empty where the page's own does."""
 
 
 def declared(decl: Declarations, *kinds: str) -> dict[str, Experiment]:
@@ -78,38 +81,14 @@ def shown(decl: Declarations, page: str) -> dict[str, Experiment]:
     return {name: all_of_them[name] for name in names}
 
 
-def figure_view(results: Results, name: str, entry: Experiment) -> FigureView:
+def figure_view(results: Results, name: str, paper: str, again: str = "") -> FigureView:
     """A figure from its files; missing ones are an error that says how to make them."""
     folder = results.root / "report" / "figures"
     words = results.json(folder / f"{name}.json")
-    image = results.require(folder / f"{name}.svg").read_bytes()
-    uri = data_uri(image, "image/svg+xml")
-    return FigureView(name, entry.paper, words["title"], words["caption"], words["reading"], uri)
-
-
-def column_groups(table: Table) -> tuple[tuple[str, int], ...]:
-    """Neighbouring columns under the same upper header."""
-    groups: list[tuple[str, int]] = []
-    for column in table.columns:
-        if groups and groups[-1][0] == column.group:
-            groups[-1] = (column.group, groups[-1][1] + 1)
-        else:
-            groups.append((column.group, 1))
-    return tuple(groups)
-
-
-def table_view(results: Results, name: str, entry: Experiment) -> TableView:
-    """A table from its files; missing ones are an error that says how to make them."""
-
-    def content(ending: str) -> bytes:
-        return results.require(results.root / "report" / "tables" / f"{name}.{ending}").read_bytes()
-
-    table = Table.model_validate_json(content("json"))
-    kinds = {"csv": "text/csv", "md": "text/markdown", "tex": "application/x-tex"}
-    files = {ending: data_uri(content(ending), kind) for ending, kind in kinds.items()}
-    methods = (results.decl.methods[method] for method in table.methods if method in results.decl.methods)
-    doubtful = frozenset(method.name for method in methods if low_confidence(method.paper))
-    return TableView(name, entry.paper, table, entry.reading, column_groups(table), doubtful, files)
+    files = {ending: results.require(folder / f"{name}.{ending}").read_bytes() for ending in DOWNLOADS}
+    uris = {ending: data_uri(content, DOWNLOADS[ending]) for ending, content in files.items()}
+    panels = script_json(words["panels"])
+    return FigureView(name, paper, words["title"], words["caption"], words["reading"], uris["svg"], panels, uris, again)
 
 
 def yours(results: Results) -> tuple[Report, str] | None:
@@ -120,11 +99,6 @@ def yours(results: Results) -> tuple[Report, str] | None:
     made = Report.model_validate_json((folder / "compare.json").read_bytes())
     image = results.require(folder / "figures" / "compare.svg").read_bytes()
     return made, data_uri(image, "image/svg+xml")
-
-
-def view(results: Results, name: str, entry: Experiment) -> TableView | FigureView:
-    """A table or figure as the page shows it."""
-    return (table_view if entry.kind == "table" else figure_view)(results, name, entry)
 
 
 def bar(comparison: Comparison, reach: float) -> dict[str, float]:
@@ -204,52 +178,89 @@ def fidelity_html() -> str:
     return html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
-def render(results: Results, page: str) -> str:
-    """The page as HTML."""
+def sample_folder(page: Path) -> Path:
+    """The folder with the samples of a page, beside it."""
+    return page.with_name(f"{page.stem}_samples")
+
+
+def render(results: Results, page: str, folder: str = "index_samples") -> str:
+    """The page as HTML; ``folder`` is where it looks for samples, from where it lies."""
     decl, scale = results.decl, results.scale
     wanted = shown(decl, page)
     here = {name: entry for name, entry in wanted.items() if set(entry.domains) & set(scale.domains)}
-    views = [view(results, name, entry) for name, entry in here.items()]
-    claims = decide(results, list(here))
-    behind = runs_behind(decl, here)
-    roles = {domain: policies(decl, behind, domain) for domain in scale.domains}
-    runs = run_rows(results, behind)
-    known = read_yaml(PUBLISHED / "known_errors.yaml")
+    domains = shown_domains(results, list(here))
+    there, script, pairs = places(results, here), page_script(), Paired(results)
     return environment().get_template("index.html.j2").render(
         page=page,
         scale=scale,
         miniature=is_miniature(results),
-        worlds=[decl.domains[domain].label.lower() for domain in behind],
-        policies=sorted({scale.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
-        paper_policies=sorted({decl.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
-        style=style(),
-        views=views,
+        style=style("style.css", "report.css"),
+        tables=[table_view(results, pairs, name, entry) for name, entry in here.items() if entry.kind == "table"],
+        figures=[figure_view(results, name, here[name].paper, name) for name in here if here[name].kind == "figure"],
+        phi=[figure_view(results, name_of(domain), "φ") for domain in domains],
+        heat=[heat_map(results, domain) for domain in domains],
         yours=yours(results),
         absent=[f"{entry.paper}, {entry.title}" for name, entry in wanted.items() if name not in here],
         pages=declared(decl, "page") if page == EVERYTHING else {},
-        claims=[claim_view(claim) for claim in claims],
-        verdicts={verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},
-        verdict_class=VERDICT_CLASS,
-        comparisons=sum(len(claim.comparisons) for claim in claims),
-        family=family_wise(claims),
         fidelity=fidelity_html(),
-        errors=known["tables"],
-        text_errors=known["text"],
-        runs=runs,
-        wall_seconds=sum(run["wall_seconds"] for run in runs),
-        environments=environments(runs),
-        seeds=sorted({run["seed"] for run in runs}),
+        cases=all_worked(results, there),
+        case_rule=rule_text(results),
+        forest=forest_panels(results, pairs, list(here)),
+        forest_baseline=label(decl, BASELINE),
+        sample_folder=folder,
+        catalogue=catalogue(results, there, folder),
+        plotly=packed_plotly(),
+        script=script,
+        policy=policy(script, plotly()),
+        **claim_parts(results, here),
+        **provenance(results, here),
     )  # fmt: skip
 
 
+def claim_parts(results: Results, here: Mapping[str, Experiment]) -> dict[str, Any]:
+    """What the page says of claims."""
+    claims, behind = decide(results, list(here)), runs_behind(results.decl, here)
+    seeds = {run["seed"] for run in run_rows(results, behind)}
+    return {
+        "claims": [claim_view(claim) for claim in claims],
+        "verdicts": {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},
+        "verdict_class": VERDICT_CLASS,
+        "family": family_wise(claims),
+        "counted": counted(claims, len(seeds)),
+        "findings": findings(claims),
+        "weights": weights(results, list(here)),
+    }
+
+
+def provenance(results: Results, here: Mapping[str, Experiment]) -> dict[str, Any]:
+    """What the page says of the runs behind it, and of what is wrong in print."""
+    decl, scale = results.decl, results.scale
+    behind, known = runs_behind(decl, here), read_yaml(PUBLISHED / "known_errors.yaml")
+    roles = {domain: policies(decl, behind, domain) for domain in scale.domains}
+    runs = run_rows(results, behind)
+    return {
+        "worlds": [decl.domains[domain].label.lower() for domain in behind],
+        "policies": sorted({scale.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
+        "paper_policies": sorted({decl.domains[domain].policies[role] for domain in roles for role in roles[domain]}),
+        "errors": known["tables"],
+        "text_errors": known["text"],
+        "runs": runs,
+        "wall_seconds": sum(run["wall_seconds"] for run in runs),
+        "environments": environments(runs),
+        "seeds": sorted({run["seed"] for run in runs}),
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the page."""
+    """Write the page, and its samples beside it."""
     made = argparse.ArgumentParser(description="Write the report page.")
     made.add_argument("--page", choices=(HEADLINE, EVERYTHING), default=HEADLINE, help="which experiments it shows")
-    made.add_argument("--out", required=True, type=Path, help="HTML file to write")
+    made.add_argument("--out", required=True, type=Path, help="HTML file to write; samples go to a folder beside it")
     add_common(made)
     arguments = made.parse_args(argv)
-    write_text(arguments.out, render(open_results(arguments), arguments.page))
+    results, folder = open_results(arguments), sample_folder(arguments.out)
+    write_samples(results, places(results, shown(results.decl, arguments.page)), folder)
+    write_text(arguments.out, render(results, arguments.page, folder.name))
 
 
 if __name__ == "__main__":

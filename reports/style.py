@@ -98,8 +98,8 @@ def assign_styles(figures: tuple[tuple[str, ...], ...]) -> dict[str, LineStyle]:
 
 
 def line_style(decl: Declarations, method: str) -> dict[str, Any]:
-    """Keyword arguments of a method's line: colour and dashes."""
-    colour, dash = assign_styles(figure_methods(decl))[method]
+    """Keyword arguments of a method's line: colour and dashes; one that no declared figure has comes after those."""
+    colour, dash = assign_styles((*figure_methods(decl), (method,)))[method]
     return {"color": colour, "linestyle": dash}
 
 

@@ -15,7 +15,7 @@ from evaluation.tasks import data_override, own_items
 from reference_impl.config import load_task
 from reference_impl.files import file_hash, write_json
 
-SHARED = ("runs", "data", "policies", "validations")
+SHARED = ("runs", "data", "policies", "validations", "phi")
 """What of the scale's results does not depend on what is asked."""
 RECORD = "questions.json"
 

@@ -13,7 +13,7 @@ from reference_impl.config import TUNING_SEED, expert_file, load_task
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
-SUFFIXES = {"table": ("csv", "md", "tex", "json"), "figure": ("png", "svg", "json"), "page": ("html", "csv")}
+SUFFIXES = {"table": ("csv", "md", "tex", "json"), "figure": ("png", "svg", "json", "csv"), "page": ("html", "csv")}
 """Kind of experiment → its files."""
 FOLDERS = {"table": "tables/", "figure": "figures/", "page": ""}
 
@@ -249,10 +249,27 @@ class Files:
         return sorted({path for name in self.choice.headline for path in self.report_pruned(name)})
 
     def page_sources(self, page: str) -> list[str]:
-        """Files of the tables and figures that a page of the report shows."""
+        """Files of the tables and figures that a page of the report shows, the samples behind its tables, and what φ
+        does in the domains of its main tables.
+        """
         shown = self.choice.headline if PAGES[page] == "headline" else self.choice.experiments()
-        entries = self.choice.declarations.experiments
-        return [path for name in shown if entries[name].kind != "page" for path in self.report(name)]
+        entries = {name: self.choice.declarations.experiments[name] for name in shown}
+        made = [path for name, entry in entries.items() if entry.kind != "page" for path in self.report(name)]
+        tables = [entry for entry in entries.values() if entry.kind == "table"]
+        samples = [path for entry in tables for name in entry.methods for path in self.evaluations(name, entry.domains)]
+        mains = {domain: self.choice.declarations.main_table(domain) for domain in self.choice.scale.domains}
+        phi = [domain for domain, main in mains.items() if main is not None and main[0] in entries]
+        return [*made, *dict.fromkeys(samples), *(path for domain in phi for path in self.phi_figure(domain))]
+
+    def phi_figure(self, domain: str) -> list[str]:
+        """Files of the figure of what φ does in a domain, and the demonstration that the page shows with it."""
+        figure = [f"{self.asked}/report/figures/phi-{domain}.{suffix}" for suffix in SUFFIXES["figure"]]
+        return [*figure, f"{self.results}/phi/{domain}.json"]
+
+    def phi_sources(self, domain: str) -> list[str]:
+        """The records of the runs that it draws: those of the domain's main table."""
+        main = self.choice.declarations.main_table(domain)
+        return [path for name in (main[1].methods if main else ()) for path in self.records(name, (domain,))]
 
     def targets(self) -> dict[str, list[str]]:
         """Names that can follow `snakemake --cores 2`: methods, tables, figures and pages, with their files."""

@@ -38,7 +38,7 @@ rule figure:
     input:
         lambda wildcards: PLAN.files.report_sources(wildcards.figure),
     output:
-        multiext(f"{ASKED}/report/figures/{{figure}}", ".png", ".svg", ".json"),
+        multiext(f"{ASKED}/report/figures/{{figure}}", ".png", ".svg", ".json", ".csv"),
     log:
         f"{ASKED_LOGS}/report/{{figure}}.log",
     wildcard_constraints:
@@ -62,6 +62,62 @@ rule figure:
         "Report: {wildcards.figure}"
     shell:
         "{params.start} reports.figures --figure {wildcards.figure} --scale {params.scale} --results {params.results}"
+        " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
+
+
+# Every φ on one demonstration's tokens, with the probabilities of the policy that training starts from.
+rule phi_tokens:
+    input:
+        data=lambda wildcards: PLAN.files.data_of(wildcards.domain, "main")[-1],
+        policy=lambda wildcards: PLAN.files.complete_marker(PLAN.files.policy(wildcards.domain, "main")),
+    output:
+        f"{RESULTS}/phi/{{domain}}.json",
+    log:
+        f"{LOGS}/phi/{{domain}}.log",
+    conda:
+        ENVIRONMENT
+    threads: PLAN.options.resources("generate")["threads"]
+    resources:
+        gpu=PLAN.options.resources("generate")["gpu"],
+        mem_mb=PLAN.options.resources("generate")["mem_mb"],
+        runtime=PLAN.options.resources("generate")["runtime"],
+    params:
+        start=PLAN.options.start_sampling(),
+        scale=PLAN.choice.scale.name,
+        policy=subpath(input.policy, parent=True),
+        data=subpath(input.data, parent=True),
+    message:
+        "φ on a demonstration: {wildcards.domain}"
+    shell:
+        "{params.start} evaluation.phi_tokens --policy {params.policy} --domain {wildcards.domain} --scale {params.scale}"
+        " --data {params.data} --out {output} > {log} 2>&1"
+
+
+rule phi_figure:
+    input:
+        f"{RESULTS}/phi/{{domain}}.json",
+        runs=lambda wildcards: PLAN.files.phi_sources(wildcards.domain),
+    output:
+        multiext(f"{ASKED}/report/figures/phi-{{domain}}", ".png", ".svg", ".json", ".csv"),
+    log:
+        f"{ASKED_LOGS}/report/phi-{{domain}}.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        results=lambda wildcards: ASKED,
+        seeds=list(PLAN.choice.seeds),
+        out=subpath(output[0], parent=True),
+    message:
+        "Report: what φ does in {wildcards.domain}"
+    shell:
+        "{params.start} reports.phi_figure --domain {wildcards.domain} --scale {params.scale} --results {params.results}"
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
@@ -163,7 +219,8 @@ rule site:
         "docs/fidelity.md",
         made=lambda wildcards: PLAN.files.page_sources(wildcards.page),
     output:
-        f"{ASKED}/report/{{page}}.html",
+        html=f"{ASKED}/report/{{page}}.html",
+        samples=directory(f"{ASKED}/report/{{page}}_samples"),
     log:
         f"{ASKED_LOGS}/report/{{page}}.log",
     wildcard_constraints:
@@ -175,7 +232,7 @@ rule site:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=500,
+        mem_mb=4000,
         runtime=30,
     params:
         start=PLAN.options.start(),
@@ -188,4 +245,4 @@ rule site:
         "Report: the page of {params.shown}, beside the paper's printed values"
     shell:
         "{params.start} reports.site --page {params.shown} --scale {params.scale} --results {params.results}"
-        " --seeds {params.seeds} --out {output} > {log} 2>&1"
+        " --seeds {params.seeds} --out {output.html} > {log} 2>&1"

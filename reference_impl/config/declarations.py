@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reference_impl.config.experiments import Experiment, read_experiments
+from reference_impl.config.experiments import Experiment, TableEntry, read_experiments
 from reference_impl.config.fields import Name
 from reference_impl.config.methods import Domain, Method, OwnPhi
 from reference_impl.config.mine import Mine, find_mine, phi_problems
@@ -63,6 +63,13 @@ class Declarations:
     def method_domains(self, name: str) -> tuple[str, ...]:
         """The domains that a method is trained in."""
         return self.method(name).domains
+
+    def main_table(self, domain: str) -> tuple[str, TableEntry] | None:
+        """The first table with graded columns of a domain, with its name: what the paper compares methods by."""
+        for name, entry in self.experiments.items():
+            if isinstance(entry, TableEntry) and any(part.domain == domain and part.graded for part in entry.columns):
+                return name, entry
+        return None
 
     def runs(self, name: str) -> dict[str, float | None]:
         """Run name → learning rate of every training run of an entry: several for a grid, none where nothing trains."""

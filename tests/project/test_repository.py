@@ -22,8 +22,8 @@ DISTRIBUTIONS = {
     "sympy": "math-verify",  # which takes and gives its objects
     "huggingface_hub": "huggingface-hub",
 }
-# Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, and parquet files pyarrow.
-INDIRECT = {"jinja2", "tensorboard", "pyarrow"}
+# Not imported by name: chat templates need jinja2, SummaryWriter tensorboard, parquet files pyarrow, pages plotly.js.
+INDIRECT = {"jinja2", "tensorboard", "pyarrow", "plotly"}
 LAYERS = {
     "reference_impl": {"reference_impl"},
     "pipelines": {"reference_impl", "pipelines"},

@@ -11,6 +11,7 @@ from reports import figures, tables
 from reports.inputs import Results
 from reports.site import render
 from tests.support.synthetic_results import synthetic_results
+from tests.support.synthetic_samples import write_samples
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,8 @@ def test_one_entry_makes_a_table_and_one_a_figure_and_the_page_shows_them(root: 
     assert "**Two methods on tool use (accuracy, %)**" in table and "The paper has no such table." in table
     (row,) = [line for line in table.splitlines() if line.startswith("| CHORD-φ")]
     assert row.count("| – ") == 3, "the paper prints nothing beside our three averages"
+    write_samples(results)
     page = render(results, "headline")
-    assert '<article id="my_table">' in page and '<article id="my_figure">' in page
+    assert '<article id="my_table" class="of-table">' in page and '<article id="my_figure">' in page
     assert "Reward of two methods. Lines: " in page
     assert "<b>The paper:</b>" not in page

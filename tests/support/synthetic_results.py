@@ -148,11 +148,13 @@ def _curve(method: str, t: float) -> dict[str, float]:
     imitation = math.exp(-t / 0.12) if method == "chord_mu" else 0.0
     top = 0.75 if method != "grpo" else 0.6
     dip = -0.55 * imitation * (1 - math.exp(-t / 0.02))
-    return {
+    mu = 0.9 - (0.85 * min(t / 0.133, 1)) if method == "chord_mu" else (0.1 if method == "chord_phi" else 0.0)
+    expert = {"phi_mean": 0.1 if method == "chord_phi" else 1.0, "sft_loss": 0.2} if mu else {}
+    return expert | {
         "reward_mean": 0.35 + (top - 0.35) * (1 - math.exp(-t / 0.4)) + dip,
         "entropy": 0.35 * math.exp(-t / 0.2) + 0.08 + 0.5 * imitation,
         "response_length": 34 + (14 if method == "chord_phi" else 4) * t + 45 * imitation,
-        "mu": 0.9 - (0.85 * min(t / 0.133, 1)) if method == "chord_mu" else (0.1 if method == "chord_phi" else 0.0),
+        "mu": mu,
     }
 
 

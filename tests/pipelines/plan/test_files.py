@@ -82,6 +82,17 @@ def test_a_scale_without_a_domain_leaves_its_tables_and_figures_out() -> None:
     assert not [path for path in fewer.files.report_sources("table1") if "/tool/" in path]
 
 
+def test_a_page_is_made_of_its_tables_figures_samples_and_of_what_phi_does() -> None:
+    files = load_plan({"scale": "mini"}).files
+    index, everything = (set(files.page_sources(page)) for page in ("index", "everything"))
+    assert {"results/mini/report/tables/table1.json", "results/mini/report/figures/figure9.csv"} < index
+    assert {"results/mini/evaluations/math/grpo/seed0", "results/mini/phi/tool.json"} < index
+    assert index < everything and "results/mini/report/figures/phi-medicine.csv" in everything - index
+    assert not [path for path in index if "medicine" in path or path.endswith(".html")]
+    assert "results/mini/runs/math/chord_phi/seed0/run.json" in files.phi_sources("math")
+    assert not [path for path in files.phi_sources("math") if "/tool/" in path]
+
+
 def test_grids_are_pruned_once_all_that_choose_from_them_have_chosen() -> None:
     paper = load_plan({"scale": "paper"})
     marker = "results/paper/pruned/math/sft/seed0.json"
