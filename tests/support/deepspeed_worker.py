@@ -41,7 +41,7 @@ FEW_STEPS = 5
 RESET_AFTER = 3
 KINDS = {"sft": ("sft-lr5e-06", 1.0), "chord": ("chord_phi", 0.3)}
 """Kind of step → the run whose objective it has, and its mu."""
-BUDGETS = {1: 1_000_000, 4: 250}
+BUDGETS = {1: 1_000_000, 4: 230}
 """The most micro-batches that a rank has in a step → token budget that makes as many."""
 
 
