@@ -184,7 +184,7 @@ def test_grpo_raises_what_it_is_rewarded_for(
 ) -> None:
     """The complete loop must climb a reward that a random policy can find."""
     monkeypatch.setitem(REWARDS, "math", likes_vowels)
-    config = config_of("grpo", group_size=8, steps=25, validate_every=25, learning_rate=3e-3, max_response_tokens=12)
+    config = config_of("grpo", group_size=8, steps=40, validate_every=40, learning_rate=3e-3, max_response_tokens=12)
     trainer_of(config, tiny_policy, tmp_path).train()
     rewards = [record["reward_mean"] for record in read_jsonl(tmp_path / "metrics.jsonl")]
     assert sum(rewards[-5:]) > 1.5 * sum(rewards[:5])
