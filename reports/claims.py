@@ -123,7 +123,12 @@ def decidable(results: Results, entry: Entry, there: set[tuple[str, str, bool]])
 
 
 def decide(results: Results, experiments: Sequence[str], path: Path = CLAIMS) -> list[Claim]:
-    """Every claim of claims.yaml that these tables and figures can decide, with its verdict on these results."""
+    """Every claim of claims.yaml that these tables and figures can decide, with its verdict on these results.
+
+    None where questions are the user's own, of which the paper claims nothing.
+    """
+    if results.own_questions:
+        return []
     there = available(results, experiments)
     return [
         Claim(

@@ -226,7 +226,8 @@ def claim_parts(results: Results, here: Mapping[str, Experiment]) -> dict[str, A
         "verdicts": {verdict: sum(claim.verdict == verdict for claim in claims) for verdict in VERDICT_CLASS},
         "verdict_class": VERDICT_CLASS,
         "family": family_wise(claims),
-        "counted": counted(claims, len(seeds)),
+        "counted": counted(claims, len(seeds)) if claims else "",
+        "own": [f"{own.questions} of {own.file} for {task}" for task, own in results.own_questions.items()],
         "findings": findings(claims),
         "weights": weights(results, list(here)),
     }

@@ -46,6 +46,18 @@ def test_yours_is_a_section_apart_from_the_claims(results: Results, page: str, t
     assert without.split() == page.split()
 
 
+def test_own_questions_are_named_first_and_decide_no_claim(results: Results, page: str, tmp_path: Path) -> None:
+    copy = replace(results, root=Path(shutil.copytree(results.root, tmp_path / "results")))
+    asked = {"file": "<mine>.jsonl", "questions": 12, "sha256": "0"}
+    write_json(copy.root / "questions.json", {"sandbox-amc": asked})
+    made = render(copy, "headline")
+    assert "12 of &lt;mine&gt;.jsonl for sandbox-amc" in made and "Questions of your own." not in page
+    assert 'id="claims"' in page and 'id="claims"' not in made and "#claim-" not in made
+    reader = reader_of(made)
+    places = {address[1:] for address in reader.addresses if address.startswith("#")}
+    assert {place for place in places if not place.startswith("samples/")} <= set(reader.ids)
+
+
 @pytest.fixture(scope="module")
 def everything(results: Results) -> str:
     return render(results, "everything")
