@@ -15,8 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from snakemake.logging import logger
-from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake.logging import LogEvent, logger
 
 USUAL = {"train": 130.0, "generate": 35.0}
 """Seconds of a job of a rule at `mini`, on one of two quiet cores, where nothing was measured; of any other rule: 2."""
