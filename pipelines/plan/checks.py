@@ -20,8 +20,9 @@ from reference_impl.config.model import refuse, unknown
 RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
-    "manifest", "own_questions", "phi_board", "policy", "prune", "random_policy", "ranking", "regrade",
-    "retrain_policies", "retrain_policy", "score", "select", "site", "table", "train", "tune",
+    "manifest", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
+    "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "site", "table",
+    "train", "tune",
 })  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 

@@ -329,6 +329,7 @@ def test_the_record_says_what_ran(project: Path, finished: Ended) -> None:
     assert (record["status"], record["method"], record["scale"], record["seed"]) == ("complete", "chord_phi", SCALE, 0)
     config = record["config"]
     assert config["strategy"] == {
+        "processes_of": {},
         "kind": "deepspeed",
         "zero_stage": 2,
         "precision": "bf16",

@@ -160,8 +160,8 @@ def test_grading_again_gives_the_same_verdicts_and_leaves_the_samples(finished_e
     edit(
         finished_editable,
         "methods.yaml",
-        'mixed: {demonstrations: 1, shaping: 0.1}\n  paper: >-\n    "A method that integrates',
-        'mixed: {demonstrations: 1, shaping: 0.2}\n  paper: >-\n    "A method that integrates',
+        'mixed: {demonstrations: 1, shaping: 0.1}\n  tuned_as: luffy\n  paper: >-\n    "A method that integrates',
+        'mixed: {demonstrations: 1, shaping: 0.2}\n  tuned_as: luffy\n  paper: >-\n    "A method that integrates',
     )
     jobs = {f"Grade again: luffy on {task}, seed 0" for task in (*MATH_TASKS, "sandbox-bfcl")}
     assert planned(finished_editable, "regrade_luffy", *SMOKE) == jobs

@@ -104,7 +104,7 @@ def test_everything_plans_what_tables_and_figures_need_and_nothing_else(tmp_path
     expected: set[str] = set()
     for entry in (plan.choice.declarations.experiments[name] for name in plan.choice.experiments()):
         for domain in set(entry.domains) & set(plan.choice.scale.domains):
-            for method in entry.methods:
+            for method in entry.made_of:
                 runs = plan.choice.needed(method) & set(plan.choice.training_runs)
                 expected |= {f"Train: {run} on {domain}, seed 0" for run in runs}
                 if entry.kind != "figure":

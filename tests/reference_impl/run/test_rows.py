@@ -42,7 +42,7 @@ EXPERT = {"id": "a", "prompt": "math", "question": "1 + 1?", "response": "2"}
         ("prompts", "math", MATH, {"question": [{"role": "user"}]}, "is no text"),
         ("prompts", "math", MATH, {"prompt": "maths"}, "unknown prompt 'maths'"),
         ("prompts", "tool", TOOL, {"gold": []}, "is no list of calls"),
-        ("prompts", "tool", TOOL, {"gold": [{"name": "light"}]}, "expected {"),
+        ("prompts", "tool", TOOL, {"gold": [{"name": "light", "level": 3}]}, "expected {"),
         ("prompts", "tool", TOOL, {"functions": ...}, "no prompt 'sandbox-tool' can be made of it"),
         ("prompts", "tool", TOOL, {"functions": [{"name": "light"}]}, "can be made of it (KeyError: 'parameters')"),
         ("prompts", "judge", JUDGED, {"gold": {"question": "why?"}}, "a rubric must be a list"),
