@@ -31,6 +31,7 @@ IMPORTED = (
     "reference_impl.train",
     "reference_impl.select",
     "evaluation.generate",
+    "evaluation.phi_tokens",
     "evaluation.regrade",
     "evaluation.score",
     "pipelines.data.check",
@@ -39,6 +40,7 @@ IMPORTED = (
     "reports.cases",
     "reports.figures",
     "reports.phi_board",
+    "reports.phi_figure",
     "reports.site",
     "reports.tables",
 )

@@ -307,7 +307,7 @@ def test_files_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     ]
     for folder in ("a", "b"):
         main([*arguments, str(tmp_path / folder)])
-    for ending in ("png", "svg", "json"):
+    for ending in ("png", "svg", "json", "csv"):
         first, second = ((tmp_path / folder / f"figure9.{ending}").read_bytes() for folder in ("a", "b"))
         assert first == second
     assert (tmp_path / "a/figure9.png").read_bytes().startswith(b"\x89PNG")
@@ -315,6 +315,7 @@ def test_files_are_the_same_twice(results: Results, tmp_path: Path) -> None:
     assert "moving average over 7 steps of these runs (70 of the paper's)" in words["caption"]
     assert "one seed: not the spread between runs" in words["caption"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "figure9.csv",
         "figure9.json",
         "figure9.png",
         "figure9.svg",

@@ -246,7 +246,7 @@ def test_command_on_two_machines_goes_on_after_every_accident(
         return train_on_two_machines(tmp_path, accident, rank, options, options)
 
     def saved() -> list[int]:
-        return [json.loads(file.read_text())["step"] for file in tmp_path.glob("run/state*/progress.json")]
+        return [json.loads(file.read_text())["step"] for file in tmp_path.glob("run/state/progress.json")]
 
     for accident, rank, message, step in (
         ("no judge", 0, "error: the judge does not answer", []),
