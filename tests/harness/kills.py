@@ -2,9 +2,10 @@
 
     python -m tests.harness.kills --kills 30
 
-Every third kill hits all processes at once, as a power cut does; every third Snakemake alone, whose jobs live on for a
-while; every third asks a job that trains or samples to end (SIGTERM). Each line says which jobs a kill has met. The
-workflow is only ever started again by the same command: nobody unlocks or cleans up.
+A third of the kills each meets training, evaluation and report: a moment is drawn at random from when a job of that
+stage is first seen to run. Every third kill hits all processes at once, as a power cut does; every third Snakemake
+alone, whose jobs live on for a while; every third asks a job to end (SIGTERM). Each line says which jobs a kill has
+met. The workflow is only ever started again by the same command: nobody unlocks or cleans up.
 """
 
 import argparse
@@ -27,10 +28,14 @@ VOLATILE = ("timings.jsonl", "summary.json.part")
 """Files that two undisturbed runs do not share either: they hold seconds."""
 SECONDS = frozenset({"wall_seconds", "linked_from", "hardware"})
 """Keys of run.json that do not follow from the run: how long it took, and which of two equal runs came first."""
-JOBS = frozenset({"reference_impl.train", "evaluation.generate"})
 KINDS = ("everything", "Snakemake", "a job, asked to end")
-LONGEST_WAIT_S = 20.0
-MODULES = ("reference_impl.", "evaluation.", "reports.", "pipelines.data.", "pipelines.policy.")
+STAGES = {"training": "reference_impl.", "evaluation": "evaluation.", "report": "reports."}
+"""Stage → how the modules of its jobs begin."""
+LONGEST_WAIT_S = {"training": 8.0, "evaluation": 4.0, "report": 2.0}
+"""After a job of the stage is seen: less than such jobs last at `smoke`, so most kills meet one."""
+A_ROUND = 10
+"""Kills of a run from nothing to its end; so many that the stages have theirs, so few that the run goes on between."""
+POLL_S = 0.05
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
@@ -51,24 +56,24 @@ def processes(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def stages(running: list[psutil.Process]) -> list[str]:
-    """What the jobs that run are about: train, generate, score, tables …"""
-    found = set()
-    for process in running:
-        try:
-            words = [
-                word for word in process.cmdline() if word.startswith(("reference_impl.", "evaluation.", "reports."))
-            ]
-        except psutil.Error:
-            continue
-        found |= {word.rpartition(".")[2] for word in words}
-    return sorted(found)
+def modules(process: psutil.Process) -> list[str]:
+    """Modules of the project's stages that a process was started for."""
+    try:
+        return [word for word in process.cmdline() if word.startswith(tuple(STAGES.values()))]
+    except psutil.Error:
+        return []
 
 
-def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str) -> str:
+def running_jobs(folder: Path, stage: str) -> list[psutil.Process]:
+    """The jobs of a stage that run now."""
+    return [
+        process for process in processes(folder) if any(word.startswith(STAGES[stage]) for word in modules(process))
+    ]
+
+
+def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str, stage: str) -> str:
     """One of KINDS, or the first where no job can be asked; returns which when the workflow has ended."""
-    running = processes(folder)
-    jobs = [process for process in running if JOBS.intersection(process.cmdline())]
+    running, jobs = processes(folder), running_jobs(folder, stage)
     if kind == KINDS[1]:
         workflow.kill()
     elif kind == KINDS[2] and jobs:
@@ -81,6 +86,16 @@ def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str) -> str:
             process.kill()
     workflow.wait()
     return kind
+
+
+def wait_for(folder: Path, workflow: subprocess.Popen[bytes], stage: str, seconds: float) -> bool:
+    """Until a job of the stage has been seen and so many seconds have passed; whether the workflow still lives then."""
+    while workflow.poll() is None:
+        if running_jobs(folder, stage):
+            time.sleep(seconds)
+            return workflow.poll() is None
+        time.sleep(POLL_S)
+    return False
 
 
 def contents(results: Path) -> dict[str, str]:
@@ -107,24 +122,31 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
 
-def disturbed(folder: Path, kills: int, done: int, rng: random.Random, met: Counter[str]) -> int:
-    """Run the workflow to its end, killed on the way as often as it lives long enough; how often that was."""
-    count = 0
+def disturbed(folder: Path, stages: list[str], rng: random.Random, met: Counter[str]) -> list[str]:
+    """Run the workflow to its end, killed on the way in each of the stages in their order; those that it did not meet.
+
+    Raises SystemExit where the workflow fails by itself.
+    """
+    left = list(stages)
     while True:
         workflow = start(folder)
-        wait = rng.uniform(1.0, LONGEST_WAIT_S) if done + count < kills else None
-        try:
-            workflow.wait(wait)
-        except subprocess.TimeoutExpired:
-            stage = ", ".join(stages(processes(folder))) or "planning"
-            kind = kill(folder, workflow, KINDS[(done + count) % len(KINDS)])
-            count += 1
-            met[kind] += 1
-            print(f"{done + count:3d}  after {wait:4.1f} s  {kind:20s}  during {stage}", flush=True)
-            continue
-        if workflow.returncode == 0:
-            return count
-        if wait is None:
+        if not left:
+            alive = workflow.wait() is None
+        else:
+            wait = rng.uniform(0.0, LONGEST_WAIT_S[left[0]])
+            alive = wait_for(folder, workflow, left[0], wait)
+        if alive:
+            stage = left.pop(0)
+            jobs = sorted({word.partition(".")[2] for process in processes(folder) for word in modules(process)})
+            kind = kill(folder, workflow, KINDS[met.total() % len(KINDS)], stage)
+            met[f"{stage}, {kind}"] += 1
+            line = (
+                f"{met.total():3d}  {stage:10s}  after {wait:3.1f} s  {kind:20s}  during {', '.join(jobs) or 'nothing'}"
+            )
+            print(line, flush=True)
+        elif workflow.returncode == 0:
+            return left
+        elif workflow.returncode is not None:
             raise SystemExit(f"the workflow failed; see {folder / 'workflow.log'}")
 
 
@@ -134,24 +156,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng, met = random.Random(arguments.seed), Counter[str]()
+    left = sorted((list(STAGES) * arguments.kills)[: arguments.kills], key=list(STAGES).index)
     with tempfile.TemporaryDirectory() as temporary:
         undisturbed = copy_project(Path(temporary, "undisturbed"))
         if start(undisturbed).wait() != 0:
             raise SystemExit((undisturbed / "workflow.log").read_text(encoding="utf-8")[-2000:])
         expected = contents(undisturbed / "results" / "smoke")
-        done = rounds = 0
-        while done < arguments.kills:
+        rounds = 0
+        while left:
             rounds += 1
+            every = -(-len(left) // A_ROUND)
             folder = copy_project(Path(temporary, f"round{rounds}"))
             began = time.monotonic()
-            done += disturbed(folder, arguments.kills, done, rng, met)
+            now, later = left[::every], [stage for at, stage in enumerate(left) if at % every]
+            left = sorted(later + disturbed(folder, now, rng, met), key=list(STAGES).index)
             different = differences(expected, contents(folder / "results" / "smoke"))
             print(f"round {rounds}: {time.monotonic() - began:.0f} s, {len(different)} of {len(expected)} files differ")
             if different:
                 raise SystemExit("\n".join(different[:20]))
-    print(
-        f"{done} kills in {rounds} rounds ({dict(met)}): all of {len(expected)} files are those of the undisturbed run"
-    )
+    for what, count in sorted(met.items()):
+        print(f"{count:3d}  {what}")
+    print(f"{met.total()} kills in {rounds} rounds: all of {len(expected)} files are those of the undisturbed run")
 
 
 if __name__ == "__main__":
