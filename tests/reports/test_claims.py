@@ -141,8 +141,8 @@ def test_a_scale_without_a_domain_shows_none_of_its_claims(results: Results) -> 
     }  # fmt: skip
 
 
-def test_five_seeds_decide_every_claim_s_comparisons(tmp_path: Path) -> None:
-    results = synthetic_results(tmp_path, seeds=(0, 1, 2, 3, 4))
+def test_three_seeds_decide_every_claim_s_comparisons(tmp_path: Path) -> None:
+    results = synthetic_results(tmp_path, seeds=(0, 1, 2))
     parts = [part for claim in decide(results, everything(results)) for part in claim.comparisons]
     assert all(part.low is not None and part.high is not None and part.low < part.high for part in parts)
 

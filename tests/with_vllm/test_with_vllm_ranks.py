@@ -59,7 +59,7 @@ def folder(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("placement", ["colocated", "dedicated"])
+@pytest.mark.parametrize("placement", ["colocated", pytest.param("dedicated", marks=pytest.mark.thorough)])
 def test_two_processes_with_an_engine_each_train_as_one(policy: Path, folder: Path, placement: str) -> None:
     strategy = {"kind": "deepspeed", "zero_stage": 3, "processes": 2}
     options = {"placement": placement}

@@ -141,7 +141,7 @@ def test_the_workflow_plans_the_scale_without_a_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("back", ["transformers", "plain"])
+@pytest.mark.parametrize("back", [pytest.param("transformers", marks=pytest.mark.thorough), "plain"])
 def test_training_and_resumption_run_without_a_gpu(tmp_path: Path, back: str) -> None:
     """With made-up GPUs, fewer rows and shorter answers: DeepSpeed by torchrun in bf16, and plain torch."""
     folder = copy_project(tmp_path / "copy")

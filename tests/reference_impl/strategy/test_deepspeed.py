@@ -265,6 +265,7 @@ def test_command_on_two_machines_goes_on_after_every_accident(
     assert (tmp_path / "run/run.json").is_file() and not list(tmp_path.glob("run/state*"))
 
 
+@pytest.mark.thorough
 def test_deepspeeds_launcher_on_two_machines_gives_the_run_of_torchrun(
     launched: Path, tiny_policy: Path, tmp_path: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_deepspeeds_launcher_on_two_machines_gives_the_run_of_torchrun(
         assert (tmp_path / "run" / file).read_bytes() == (own / "run" / file).read_bytes(), file
 
 
+@pytest.mark.thorough
 def test_two_processes_link_the_run_that_is_the_same(tiny_policy: Path, tmp_path: Path) -> None:
     """The first finds it, waits for it and links it; the other follows, and both end."""
     write_inputs(tmp_path)
