@@ -6,6 +6,7 @@
   code counts from 1: its value at an update is the value here one update later.)
 * `signals` is what a controller may react to. Plain schedules ignore it. The names in `READS_REWARDS` need the
   rewards of the very step, so that its rollouts are sampled before mu is known, also where mu comes out as 1.
+  Those in `READS_GRADIENTS` need the gradient of the step before; all others follow from `step` alone.
 * `state` is what a controller remembers between steps: a mapping of names to numbers, so that it goes into a
   checkpoint as it is. Start with `{}` and pass back what the last call returned. Functions never change the
   mapping they were given.
@@ -206,6 +207,7 @@ MU_SCHEDULES: dict[str, MuSchedule] = {
 }
 
 READS_REWARDS: frozenset[str] = frozenset({"adaptive"})
+READS_GRADIENTS: frozenset[str] = frozenset({"gradient_norm"})
 
 
 def scale_params(name: str, params: Mapping[str, float], divisor: float) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """The loop of every method: sample → reward → advantage → expert batch → loss → backward → step → log.
 
+Where a scale says `sample_ahead`, the next step's responses are sampled while the update runs.
+
 Several processes may share every step: each samples for its own share of the step's prompts, and learns from a part of
 all sequences that is as long as any other's; what is logged or decides is of all of them, and rank 0 writes it.
 
@@ -21,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from reference_impl.config import RunConfig
 from reference_impl.mu import Mu, Signals
 from reference_impl.rewards import build_reward
-from reference_impl.rollout import RolloutEngine
+from reference_impl.rollout import Completion, RolloutEngine
 from reference_impl.rollout.sampling import Outcome, PromptBatch, Rollout, gather_outcomes
 from reference_impl.rollout.synced import SyncedEngine
 from reference_impl.run.boards import asked_boards
@@ -109,6 +111,7 @@ class Trainer:
             raise ValueError(f"a prompt of {longest} tokens leaves no place for a response: the context is {context}")
         self.identity = identity
         self.progress = load_state(folder / "state", strategy, identity) or Progress()
+        self.engine.hold(self.progress.ahead)
         self.started = time.monotonic() - self.progress.seconds
         self.log: StepLog | None = None
         if rank() == 0:
@@ -149,6 +152,7 @@ class Trainer:
         decision = clock.decision()
         if validated or decision != GO_ON:
             self.progress.seconds = time.monotonic() - self.started
+            self.progress.ahead = self.engine.begun()
             save_state(self.folder / "state", self.progress, self.strategy, self.identity)
             clock.restart()
         if decision == END and self.progress.step < self.config.steps:
@@ -161,15 +165,17 @@ class Trainer:
         mu = None if self.objective.mu_reads_rewards else self.choose_mu()
         if mu is None or mu.value < 1:
             prompts = self.next_prompts()
-            completions = self.engine.generate(prompts.requests())
-            rollouts = prompts.graded(completions, self.reward)
+            rollouts = prompts.graded(self.responses(prompts), self.reward)
         outcomes = gather_outcomes(rollouts)
         mu = mu or self.choose_mu(outcomes)
         groups, rewards_PG = self.advantages(rollouts) if mu.value < 1 else ([], None)
         expert = self.expert_batch() if mu.value > 0 else []
         times.append(time.perf_counter())
 
-        self.engine.sleep(sync_follows=self.syncs_after(self.progress.step + 1))
+        if self.samples_ahead():
+            self.engine.begin(self.prompts_of(self.progress.rollout_batches).requests())
+        else:
+            self.engine.sleep(sync_follows=self.syncs_after(self.progress.step + 1))
         if mu.new_stage:
             self.strategy.reset_optimizer()
         sequences = [*groups, *expert]
@@ -199,10 +205,25 @@ class Trainer:
         return self.objective.mu(progress.step, signals, progress.mu_state)
 
     def next_prompts(self) -> PromptBatch:
-        """This rank's share of the next RL prompts of the shuffled stream; a prompt's group is never split."""
-        config, number = self.config, self.progress.rollout_batches
+        """This rank's share of the next RL prompts."""
+        number = self.progress.rollout_batches
         self.progress.rollout_batches += 1
-        own = share(config.rl_prompts)
+        return self.prompts_of(number)
+
+    def responses(self, prompts: PromptBatch) -> list[Completion]:
+        """Those that were sampled ahead, while the last update ran; else sampled now."""
+        ahead = self.engine.finish()
+        return self.engine.generate(prompts.requests()) if ahead is None else ahead
+
+    def samples_ahead(self) -> bool:
+        """Whether the next step's rollouts are sampled now, by the policy before this step's update."""
+        following = self.progress.step + 1
+        known = following < self.config.steps and self.objective.surely_samples(following)
+        return self.config.sample_ahead and known
+
+    def prompts_of(self, number: int) -> PromptBatch:
+        """This rank's share of a batch of the shuffled stream of RL prompts; a prompt's group is never split."""
+        config, own = self.config, share(self.config.rl_prompts)
         indices = epoch_indices(len(self.prompts), config.rl_prompts, number, config.seed)[own.start : own.stop]
         return PromptBatch(
             rows=[self.data.prompts[i] for i in indices],

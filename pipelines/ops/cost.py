@@ -46,6 +46,8 @@ class Assumptions(Declared):
     """Length of a batch's longest response, in means."""
     step_overhead_s: NotNegative
     """Seconds of a step for weight sync, waking the engine and putting it to sleep, and grading."""
+    offload_s: NotNegative
+    """Seconds of an update on the CPU (`offload`) per 10^9 parameters of a process, transfers included."""
     start_s: NotNegative
     """Seconds of a job for loading weights, starting engine and processes."""
     reserved_gb: NotNegative

@@ -135,14 +135,17 @@ def training_gpu_hours(config: RunConfig, model: Model, gpus: int, assumptions: 
             model, assumptions, responses, share, precision, config.rollout_batch
         )
 
-    flops = step = 0.0
+    flops = sampling = 0.0
     if rollouts:
-        step += sample(config.rl_prompts * (config.group_size - shown))
+        sampling = sample(config.rl_prompts * (config.group_size - shown))
         flops += update(config.rl_prompts * (config.group_size - shown), rollout)
         flops += update(config.rl_prompts * shown, expert)
     if demonstrations:
         flops += update(config.sft_batch, expert)
-    step += assumptions.update_seconds(flops) / engines
+    updating = assumptions.update_seconds(flops) / engines
+    if config.strategy.offload != "none":
+        updating += assumptions.offload_s * model.parameters / engines / 1e9
+    step = max(sampling, updating) if config.sample_ahead else sampling + updating
     validation = sample(config.validation_rows * config.validation_samples)
     return gpus * (config.steps * step + validations(config) * validation + assumptions.start_s) / 3600
 

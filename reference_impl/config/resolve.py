@@ -66,7 +66,8 @@ class RunConfig:
     micro_batch_tokens: int
     rollout_batch: int
     clip_eps: float = 0.2
-    """Eq. 2's epsilon; the paper gives none. Active only where `sync_every` is above 1: on-policy, the ratio is 1."""
+    """Eq. 2's epsilon; the paper gives none. On-policy the ratio is 1 and it is not active; it is where `sync_every` is
+    above 1, or with `sample_ahead`."""
     temperature: float = 1.0
     """A.1: "the temperature for both rollout and evaluation is 1.0"."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -79,6 +80,8 @@ class RunConfig:
     """Of truncated importance sampling between sampler and policy; None, as in the paper: the two are taken as one."""
     share_prompts: bool = False
     """An update computes the prompt of a group once, in packed rows."""
+    sample_ahead: bool = False
+    """Rollouts of the next step are sampled while an update runs, by the policy before it."""
     phi_file: Path | None = None
     """Where a φ of the user's is; what it computes is part of the run's code, where it lies of nothing."""
 
@@ -108,7 +111,7 @@ class RunConfig:
         longest = values.pop("engine_options").get("max_model_len")
         if longest is not None:  # of the engine's options the only one that changes samples
             values["max_model_len"] = longest
-        for key, usual in (("tis_cap", None), ("share_prompts", False)):
+        for key, usual in (("tis_cap", None), ("share_prompts", False), ("sample_ahead", False)):
             if values[key] is usual:
                 del values[key]
         precision = values.pop("strategy")["precision"]
@@ -235,5 +238,6 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         engine_options=scale.engine_options,
         tis_cap=scale.tis_cap,
         share_prompts=scale.share_prompts,
+        sample_ahead=scale.sample_ahead,
         phi_file=decl.phi_file(method),
     )

@@ -196,6 +196,9 @@ class Scale(Declared):
     responses. Without an effect for an architecture that cannot (sliding windows, soft-capping)."""
     rollout_batch: Count
     """Sequences that are sampled side by side."""
+    sample_ahead: bool = False
+    """Rollouts of the next step are sampled while an update runs, by the policy before it: off-policy by one update, as
+    ratio and clipping of Eq. 2 then say. Not the paper's protocol; for GPUs that would wait for each other."""
     strategy: Annotated[StrategyChoice, Field(discriminator="kind")] = TorchChoice()
     """How gradients become updates, and in how many processes."""
     resources: dict[Job, Resources] = Field(default_factory=dict)
@@ -233,6 +236,11 @@ class Scale(Declared):
                 raise ValueError(
                     f"{key}: {', '.join(options.given())}: engine {self.engine} has no options; only vllm has"
                 )
+        if self.sample_ahead and self.engine == "vllm" and not self.engine_options.gpus:
+            raise ValueError(
+                "sample_ahead with placement colocated: the engine sleeps while the update runs; "
+                "engine_options: {placement: dedicated}, or sample_ahead: false"
+            )
         gpus = self.resources.get("train", Resources()).gpu
         if 0 < gpus < 1 + self.engine_options.gpus:
             raise ValueError(

@@ -1,7 +1,11 @@
-"""The engine as a run uses it: it holds the policy's weights whenever it samples, and is restarted once if it dies."""
+"""The engine as a run uses it: it holds the policy's weights whenever it samples, and is restarted once if it dies.
+
+It samples while its caller waits (`generate`), or beside what the caller does meanwhile (`begin`, `finish`).
+"""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor
 
@@ -28,6 +32,36 @@ class SyncedEngine:
         self.max_tokens = max_tokens
         self.temperature = temperature
         self.stale = True
+        self._thread = ThreadPoolExecutor(1, "rollouts")
+        self._begun: Future[list[Completion]] | None = None
+
+    def begin(self, requests: Sequence[GenerationRequest]) -> None:
+        """Sample by the policy's weights of now, in a thread of its own, while the policy may be updated.
+
+        The engine must hold weights of its own meanwhile. All ranks call it, as `generate`.
+        """
+        if self.stale:
+            self.sync()
+        self._begun = self._thread.submit(self._sample, requests)
+
+    def finish(self) -> list[Completion] | None:
+        """What `begin` was asked for, once all of it is there; None where nothing was begun.
+
+        Raises EngineDeadError where the engine has died: the weights that it sampled from are gone, so that the run
+        must go on from its last state.
+        """
+        begun, self._begun = self._begun, None
+        return None if begun is None else begun.result()
+
+    def begun(self) -> list[Completion] | None:
+        """The same, and `finish` will give it too: for a state that is saved in between."""
+        return None if self._begun is None else self._begun.result()
+
+    def hold(self, completions: list[Completion] | None) -> None:
+        """Give `finish` what an earlier process had begun."""
+        if completions is not None:
+            self._begun = Future()
+            self._begun.set_result(completions)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         """One completion per request, as `RolloutEngine.generate`. All ranks call it, also those without a request:
@@ -56,6 +90,7 @@ class SyncedEngine:
 
         Raises RuntimeError where it has not: stale rollouts would train silently.
         """
+        self._settle()
         weights = self.weights()
         self.engine.update_weights(weights)
         expected, found = fingerprint(weights), self.engine.fingerprint()
@@ -66,6 +101,15 @@ class SyncedEngine:
     def _generate(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         if self.stale:
             self.sync()
+        self._settle()
+        return self._sample(requests)
+
+    def _settle(self) -> None:
+        """An engine does one thing at a time: wait for what it has begun."""
+        if self._begun is not None:
+            self._begun.result()
+
+    def _sample(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         if not requests:
             return []
         return self.engine.generate(requests, max_tokens=self.max_tokens, temperature=self.temperature)

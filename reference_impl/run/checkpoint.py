@@ -4,10 +4,12 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reference_impl.files import write_json
+from reference_impl.rollout.engine import Completion
 from reference_impl.strategy import Strategy
 from reference_impl.strategy.distributed import barrier, max_over_ranks, rank, require_same
 from reference_impl.strategy.torch import TORCH_LAYOUT
@@ -31,6 +33,8 @@ class Progress:
     """Validation record of the best checkpoint so far."""
     seconds: float = 0.0
     """Wall time spent, over all interruptions."""
+    ahead: list[Completion] | None = None
+    """This rank's responses to the next step's prompts, where they were sampled before the last update."""
 
 
 def earlier(folder: Path) -> Path:
@@ -52,9 +56,16 @@ def save_state(folder: Path, progress: Progress, strategy: Strategy, identity: s
         part.mkdir(parents=True)
     barrier()
     strategy.save(part)
+    if progress.ahead is not None:
+        write_json(part / _ahead_file(), [asdict(completion) for completion in progress.ahead])
     barrier()
     if rank() == 0:
-        record = {"identity": identity, "layout": strategy.layout, "files": _sizes(part), **asdict(progress)}
+        record = {
+            "identity": identity,
+            "layout": strategy.layout,
+            "files": _sizes(part),
+            **asdict(replace(progress, ahead=None)),
+        }
         (part / PROGRESS).write_text(json.dumps(record))
         if folder.is_dir():
             folder.rename(earlier(folder))
@@ -89,7 +100,20 @@ def load_state(folder: Path, strategy: Strategy, identity: str) -> Progress | No
         )
     record.pop("files", None)
     strategy.load(states[chosen])
-    return Progress(**record)
+    return Progress(**record | {"ahead": _load_ahead(states[chosen] / _ahead_file())})
+
+
+def _ahead_file() -> str:
+    """Of a rank, in a state."""
+    return f"ahead-{rank()}.json"
+
+
+def _load_ahead(file: Path) -> list[Completion] | None:
+    """Numbers come back as they were: JSON has the shortest digits that give a float64 again."""
+    if not file.is_file():
+        return None
+    records = json.loads(file.read_text(encoding="utf-8"))
+    return [Completion(**{key: tuple(v) if isinstance(v, list) else v for key, v in r.items()}) for r in records]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -18,6 +18,7 @@ FIRST_VALIDATIONS = "validations"
 """Folder of a scale's results with one file for every policy and way to validate it."""
 TRAINING_ONLY = frozenset((
     "seed", "steps", "epochs", "steps_divisor", "mu", "phi", "mixed", "auxiliary", "normalise", "sync_every",
+    "sample_ahead",
     "learning_rate", "prompt_rows", "expert_rows", "sft_batch", "rl_prompts", "group_size", "validate_every", "keep",
     "micro_batch_tokens", "share_prompts", "clip_eps", "betas", "max_grad_norm", "tis_cap",
 ))  # fmt: skip

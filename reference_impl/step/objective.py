@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from reference_impl.config import RunConfig
-from reference_impl.mu import MU_SCHEDULES, READS_REWARDS, MuSchedule
+from reference_impl.mu import MU_SCHEDULES, READS_GRADIENTS, READS_REWARDS, MuSchedule, Signals
 from reference_impl.own_phi import load_own_phi, needs_global_batch
 from reference_impl.response_weights import entropy_weights_BT
 from reference_impl.token_weights import NEEDS_GLOBAL_BATCH, TOKEN_WEIGHTS, TokenWeight
@@ -23,6 +23,7 @@ class Objective:
 
     mu: MuSchedule
     mu_reads_rewards: bool
+    mu_reads_gradients: bool
     phi: TokenWeight
     phi_needs_global_batch: bool
     clip_eps: float
@@ -31,6 +32,12 @@ class Objective:
     demonstrations: int
     shaping: float | None
     auxiliary: Mapping[str, TokenWeight]
+
+    def surely_samples(self, step: int) -> bool:
+        """Whether an update samples rollouts, as far as it is known before the update that precedes it."""
+        if self.mu_reads_rewards or self.mu_reads_gradients:
+            return self.mu_reads_rewards
+        return self.mu(step, Signals(), {}).value < 1
 
     def weights(self, logprobs_BT: Tensor, entropy_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """phi of every token (B, T), without gradient."""
@@ -48,10 +55,11 @@ def build_objective(config: RunConfig) -> Objective:
     return Objective(
         mu=partial(MU_SCHEDULES[mu], **schedule),
         mu_reads_rewards=mu in READS_REWARDS,
+        mu_reads_gradients=mu in READS_GRADIENTS,
         phi=phi,
         phi_needs_global_batch=compares_tokens,
         clip_eps=config.clip_eps,
-        strictly_on_policy=config.sync_every == 1,
+        strictly_on_policy=config.sync_every == 1 and not config.sample_ahead,
         tis_cap=config.tis_cap,
         demonstrations=config.mixed["demonstrations"],
         shaping=config.mixed["shaping"],

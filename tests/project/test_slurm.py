@@ -127,7 +127,7 @@ def test_what_the_paper_asks_of_a_cluster(tmp_path: Path) -> None:
         assert f"-p GPU_PARTITION -t {asked['runtime']} --mem {asked['mem_mb']} --nodes=1" in words
         assert f"--cpus-per-task={asked['threads']}" in words and f"--gpus={asked['gpu']}" in words
         assert "ntasks-per-gpu" not in words
-    assert "--gpus=4" in options["train"] and "--gpus=1" in options["generate"]
+    assert "--gpus=2" in options["train"] and "--gpus=1" in options["generate"]
 
 
 @needs_plugin

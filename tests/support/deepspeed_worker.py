@@ -296,13 +296,15 @@ LOOPS = {
     "luffy": {"max_response_tokens": 12},
 }
 """Run → what is changed: each with its own of what ranks must agree on."""
-RESUMED: dict[str, StrategyChoice] = {
-    **{str(stage): choice_of(stage) for stage in range(4)},
-    "2-bf16": choice_of(2, precision="bf16"),
-    "3-bf16": choice_of(3, precision="bf16"),
-    "2-bf16-offload": choice_of(2, precision="bf16", offload="optimizer"),
+RESUMED: dict[str, dict[str, Any]] = {
+    **{str(stage): {"strategy": choice_of(stage)} for stage in range(4)},
+    "2-bf16": {"strategy": choice_of(2, precision="bf16")},
+    "3-bf16": {"strategy": choice_of(3, precision="bf16")},
+    "2-bf16-offload": {"strategy": choice_of(2, precision="bf16", offload="optimizer")},
+    "3-ahead": {"strategy": choice_of(3), "sample_ahead": True},
 }
-"""Name of a run that is stopped and resumed → its strategy. In bf16 the state holds the optimizer's float32 copy."""
+"""Name of a run that is stopped and resumed → what is changed. In bf16 the state holds the optimizer's float32 copy;
+sampled ahead, each rank's responses to the next prompts."""
 
 
 def loops(policy: Path, folder: Path) -> dict[str, Any]:
@@ -310,8 +312,8 @@ def loops(policy: Path, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for run, changes in LOOPS.items():
         trainer_of(loop_config(run, 2, **changes), policy, folder / run).train()
-    for name, choice in RESUMED.items():
-        config = loop_config("chord_phi", None, strategy=choice)
+    for name, changes in RESUMED.items():
+        config = loop_config("chord_phi", None, **changes)
         through = trainer_of(config, policy, folder / f"through-{name}")
         through.train()
         broken = trainer_of(config, policy, folder / f"broken-{name}")

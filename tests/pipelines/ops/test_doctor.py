@@ -75,7 +75,7 @@ def test_a_machine_as_it_should_be_has_only_revisions_to_be_given(paper: Plan) -
         ({"nvcc": lambda: "12.4"}, "compilers", "WARN", "nvcc 12.4 for CUDA 13.0", "set CUDA_HOME to CUDA 13.0"),
         ({"nvcc": lambda: None}, "compilers", "WARN", "nvcc missing", "activate the conda environment"),
         ({"compiler": lambda: None}, "compilers", "WARN", "C++ compiler missing", "and CXX"),
-        ({"memory_gb": lambda: 128.0}, "memory", "WARN", "128 GB, a run asks for 240", "resources.train.mem_mb"),
+        ({"memory_gb": lambda: 128.0}, "memory", "WARN", "128 GB, a run asks for 320", "resources.train.mem_mb"),
         ({"open_files": lambda: 4096}, "open files", "WARN", "4096 at most", "ulimit -Hn"),
         ({"free_gb": lambda path: 0.064}, "shared memory", "FAIL", "0.1 GB free, 2.2 needed", "--shm-size"),
         (
@@ -86,16 +86,16 @@ def test_a_machine_as_it_should_be_has_only_revisions_to_be_given(paper: Plan) -
             "GPUs",
             "FAIL",
             "0 usable (none, CUDA_VISIBLE_DEVICES=)",
-            "needs 4",
+            "needs 2",
         ),
         ({"torch": lambda: None}, "CUDA", "FAIL", "cannot be imported", "environment.yml"),
         ({"torch": lambda: Torch("2.13.0+cpu", None, None, ())}, "CUDA", "FAIL", "2.13.0+cpu has no CUDA", "conda env"),
         (
-            {"torch": lambda: dataclasses.replace(EIGHT, gpus=EIGHT.gpus[:2])},
+            {"torch": lambda: dataclasses.replace(EIGHT, gpus=EIGHT.gpus[:1])},
             "GPUs",
             "FAIL",
-            "2 usable (H100 85 GB, H100 85 GB)",
-            "needs 4 on one machine",
+            "1 usable (H100 85 GB)",
+            "needs 2 on one machine",
         ),
         (
             {"torch": lambda: dataclasses.replace(EIGHT, gpus=(*EIGHT.gpus[:7], ("A100", 42.0)))},
@@ -207,7 +207,7 @@ def test_dedicated_engines_need_gpus_and_shared_memory_of_their_own(paper: Plan)
         strategy=paper.choice.scale.strategy.model_copy(update={"processes": 4}),
     )
     found = findings(dedicated, free_gb=lambda path: 4.0)
-    # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 4 GPUs; 4 · 2.2 GB at once.
+    # 4 processes and 4 engines of 2 GPUs each, where the scale asks for 2 GPUs; 4 · 2.2 GB at once.
     assert found["placement"].level == "FAIL" and "need 12 GPUs" in found["placement"].found
     assert found["shared memory"].level == "FAIL" and "4.0 GB free, 8.8 needed" in found["shared memory"].found
 

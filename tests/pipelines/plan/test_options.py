@@ -7,8 +7,8 @@ from tests.support.plans import with_domain, with_method, with_scale
 
 def test_resources_and_launchers_are_the_scales() -> None:
     paper = load_plan({"scale": "paper"})
-    assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 4
-    assert paper.options.launcher("train") == "torchrun --standalone --shutdown-timeout 600 --nproc-per-node 4 -m --"
+    assert paper.options.resources("train")["gpu"] == paper.choice.scale.strategy.processes == 2
+    assert paper.options.launcher("train") == "torchrun --standalone --shutdown-timeout 600 --nproc-per-node 2 -m --"
     assert paper.options.launcher("generate") == "python -m"
     mini = load_plan({"scale": "mini"})
     assert (mini.options.resources("train")["gpu"], mini.options.resources("train")["threads"]) == (0, 1)
@@ -25,7 +25,7 @@ def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_o
     lease = "python -m pipelines.ops.gpu_lease --gpu"
     every = with_scale(paper, strategy=paper.choice.scale.strategy.model_copy(update={"processes_of": {}}))
     torchrun = "torchrun --standalone --shutdown-timeout 600 --nproc-per-node"
-    assert every.options.start_training("math", "grpo") == f"{lease} 4 -- {torchrun} 4 -m --"
+    assert every.options.start_training("math", "grpo") == f"{lease} 2 -- {torchrun} 2 -m --"
     assert paper.options.start_sampling() == f"{lease} 1 -- python -m"
     scale = paper.choice.scale
     for changes in (
@@ -39,13 +39,13 @@ def test_jobs_are_forks_where_no_gpu_launcher_or_engine_needs_a_process_of_its_o
 
 def test_a_policy_with_fewer_processes_asks_for_less() -> None:
     plan = load_plan({"scale": "paper"})
-    few = plan.choice.scale.strategy.model_copy(update={"processes_of": {"Qwen2.5-3B-Instruct": 2}})
+    few = plan.choice.scale.strategy.model_copy(update={"processes_of": {"Qwen2.5-3B-Instruct": 1}})
     plan = with_scale(plan, strategy=few)
     whole, part = plan.options.train_resources("math", "grpo"), plan.options.train_resources("math", "grpo_weak")
     assert whole == plan.options.resources("train")
-    assert part == {**whole, "gpu": 2, "threads": 8, "mem_mb": 120000}
-    assert "--gpu 2 -- " in plan.options.start_training("math", "grpo_weak")
-    assert "--nproc-per-node 2 " in plan.options.start_training("math", "grpo_weak")
+    assert part == {**whole, "gpu": 1, "threads": 8, "mem_mb": 160000}
+    assert "--gpu 1 -- " in plan.options.start_training("math", "grpo_weak")
+    assert "--nproc-per-node 1 " in plan.options.start_training("math", "grpo_weak")
 
 
 def test_a_judged_task_is_graded_by_the_judge_of_its_scale() -> None:

@@ -31,7 +31,7 @@ HASH = "0123456789abcdef" * 2 + "01234567"
             "paper",
             "  train: torchrun --standalone --shutdown-timeout 600 --nproc-per-node {processes} -m --",
             "  train: python -m",
-            "4 processes",
+            "2 processes",
         ),
         (
             "paper",
@@ -83,7 +83,7 @@ def test_a_plan_of_the_paper_leases_gpus_and_the_slurm_profile_names_its_rules(t
     assert all(f"rule {name}:" in rules for name in profile["set-resources"])
     # Snakemake clips what a job asks for to nothing and would run it: the lease asks for what the scale says.
     assert (
-        "python -m pipelines.ops.gpu_lease --gpu 4 -- torchrun --standalone --shutdown-timeout 600 --nproc-per-node 4"
+        "python -m pipelines.ops.gpu_lease --gpu 2 -- torchrun --standalone --shutdown-timeout 600 --nproc-per-node 2"
         " -m -- reference_impl.train"
         " --run chord_phi --domain medicine" in result.stdout
     )
