@@ -6,8 +6,11 @@ import pytest
 from scipy import stats
 
 from evaluation.statistics import (
+    Estimate,
     estimate_mean,
     estimate_score,
+    holm,
+    interval,
     minimum_detectable_difference,
     paired_difference,
     pass_at_k,
@@ -125,6 +128,117 @@ def test_identical_seeds_add_nothing() -> None:
     assert (two.se, two.seed_sd) == pytest.approx((one.se, 0.0))
 
 
+def test_two_way_clustering_by_hand() -> None:
+    # Question means 0.2, 0.6, 0.9: variance 0.12333, of their mean 0.041111, dof 2. Seed means 0.46667, 0.66667:
+    # variance of their mean 0.01, dof 1. Residuals 0 and four of 0.1: noise 0.04 / (1 x 2) / 6, taken off once.
+    result = estimate_mean([[0.1, 0.4, 0.9], [0.3, 0.8, 0.9]])
+    assert result.se == pytest.approx((0.0411111 + 0.01 - 0.0033333) ** 0.5, abs=1e-6)
+    assert result.dof == pytest.approx(0.0511111**2 / (0.0411111**2 / 2 + 0.01**2 / 1), rel=1e-4)
+    assert result.seed_sd == pytest.approx(0.02**0.5)
+    # 0.0225 and 0.01, residuals of 0.05: noise 0.01 / (1 x 1) / 4.
+    assert estimate_mean([[0.1, 0.5], [0.4, 0.6]]).se == pytest.approx(0.03**0.5)
+
+
+E = Estimate(mean=2.0, se=1.0, low=-9.0, high=9.0, questions=5, dof=4.0)
+
+
+def test_p_values_are_those_of_t() -> None:
+    # t(4): 5.8058 % lie above 2.
+    assert (E.p_above(0.0), E.p_below(4.0)) == pytest.approx((0.058058, 0.058058), abs=1e-6)
+    assert (E.p_above(4.0), E.p_below(0.0)) == pytest.approx((0.941942, 0.941942), abs=1e-6)
+    assert Estimate(4.0, 2.0, 0.0, 0.0, 5, dof=4.0).p_above(0.0) == pytest.approx(0.058058, abs=1e-6)
+
+
+@pytest.mark.parametrize("se", [0.0, np.nan])
+def test_without_a_standard_error_the_interval_decides(se: float) -> None:
+    same = Estimate(mean=0.5, se=se, low=0.4, high=0.7, questions=10)
+    assert [same.p_above(value) for value in (0.3, 0.4, 0.5)] == [0.0, 1.0, 1.0]
+    assert [same.p_below(value) for value in (0.8, 0.7, 0.5)] == [0.0, 1.0, 1.0]
+
+
+def test_another_level_is_a_t_interval_of_it() -> None:
+    assert E.at_level(0.95) is E
+    # t(4) has 5 % above 2.13185, the normal distribution above 1.64485.
+    other = E.at_level(0.9)
+    assert (other.low, other.high) == pytest.approx((2 - 2.13185, 2 + 2.13185), abs=1e-5)
+    assert (other.mean, other.se, other.questions, other.dof) == (2.0, 1.0, 5, 4.0)
+    wide = Estimate(1.0, 0.5, 0.0, 0.0, 5).at_level(0.9)
+    assert (wide.low, wide.high) == pytest.approx((1 - 0.822427, 1 + 0.822427), abs=1e-5)
+
+
+def test_what_a_comparison_finds() -> None:
+    many = Estimate(0.0, 0.5, -1.0, 1.0, 1000)
+    # 1.95996 + 0.84162 standard errors with power 0.8; half of the time, what lies at the edge of the interval.
+    assert many.detectable() == pytest.approx(0.5 * 2.80158, abs=1e-4)
+    assert many.detectable(power=0.5) == pytest.approx(0.5 * 1.95996, abs=1e-4)
+    assert many.power(0.5 * 2.80158) == pytest.approx(0.8, abs=1e-4)
+    assert many.power(0.5 * 1.64485, level=0.9) == pytest.approx(0.5, abs=1e-4)
+    # The t test of 30 pairs finds 0.5292 standard deviations, 0.5292 x sqrt(30) standard errors.
+    few = Estimate(0.0, 1.0, -1.0, 1.0, 30, dof=29.0)
+    assert few.detectable() == pytest.approx(0.5292 * 30**0.5, abs=1e-3)
+    assert few.power(0.5292 * 30**0.5) == pytest.approx(0.8, abs=1e-3)
+    two = Estimate(0.0, 1.0, -1.0, 1.0, 2, dof=1.0)
+    assert two.detectable() is not None
+    for nothing in (
+        Estimate(0.0, 1.0, 0.0, 0.0, 1),
+        Estimate(0.0, 0.0, 0.0, 0.0, 9),
+        Estimate(0.0, np.nan, 0.0, 0.0, 9),
+    ):
+        assert nothing.detectable() is None
+    assert Estimate(0.0, 0.0, 0.0, 0.0, 9).power(1.0) == 0.0
+
+
+def test_another_unit() -> None:
+    given = Estimate(mean=0.5, se=0.25, low=0.125, high=0.75, questions=7, seeds=3, seed_sd=0.0625, dof=6.0)
+    assert given.scaled(4.0) == Estimate(2.0, 1.0, 0.5, 3.0, 7, 3, 0.25, 6.0)
+    assert Estimate(0.5, 0.25, 0.125, 0.75, 7).scaled(4.0).seed_sd is None
+
+
+def test_a_known_standard_error() -> None:
+    # t(4): 2.5 % above 2.77645, 5 % above 2.13185.
+    found = interval(2.0, 0.5, 4.0)
+    assert (found.low, found.high) == pytest.approx((2 - 1.388222, 2 + 1.388222), abs=1e-5)
+    assert (found.mean, found.se, found.questions, found.seeds, found.seed_sd, found.dof) == (2.0, 0.5, 5, 1, None, 4.0)
+    assert interval(2.0, 0.5, 4.0, level=0.9).high == pytest.approx(2 + 1.065923, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),  # x 3, x 1 but never below the one before, x 2
+        ([0.03, 0.01], [0.03, 0.02]),
+        ([0.2, 0.6], [0.4, 0.6]),
+        ([0.6, 0.7], [1.0, 1.0]),
+        ([], []),
+    ],
+)
+def test_holm(given: list[float], adjusted: list[float]) -> None:
+    assert holm(given) == pytest.approx(adjusted)
+
+
+def test_a_paired_difference_takes_categories_weights_and_level() -> None:
+    zeros = np.zeros(10)
+    values, strata = [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9], ["a"] * 5 + ["b"] * 5
+    assert paired_difference(values, zeros, strata=strata).se == pytest.approx(0.05)
+    # Means 0.3 and 0.7, 3 : 1.
+    assert paired_difference(values, zeros, strata=strata, weights={"a": 3, "b": 1}).mean == pytest.approx(0.4)
+    # t(2) has 5 % above 2.91999.
+    found = paired_difference([0.1, 0.2, 0.3], [0.0, 0.0, 0.0], level=0.9)
+    assert found.high == pytest.approx(0.2 + 2.91999 * 0.057735, abs=1e-5)
+
+
+def test_no_disagreement_keeps_what_is_known() -> None:
+    # 1.64485^2 / (30 + 1.64485^2) = 0.082724.
+    found = paired_difference([1.0] * 30, [1.0] * 30, level=0.9)
+    assert (found.low, found.high) == pytest.approx((-0.082724, 0.082724), abs=1e-6)
+    known = (found.mean, found.se, found.questions, found.seeds, found.seed_sd, found.dof)
+    assert known == (0.0, 0.0, 30, 1, None, np.inf)
+    two = paired_difference([[1.0] * 30] * 2, [[1.0] * 30] * 2)
+    assert (two.questions, two.seeds, two.seed_sd) == (30, 2, 0.0)
+    tokens = paired_difference([100.0] * 30, [100.0] * 30)
+    assert tokens.high == pytest.approx(11.352, abs=1e-3), "in the unit of the values"
+
+
 def test_pass_at_k() -> None:
     # 10 samples, 3 right, k = 2: 1 - C(7,2)/C(10,2) = 1 - 21/45.
     assert pass_at_k(10, 3, 2) == pytest.approx(1 - 21 / 45)
@@ -142,6 +256,19 @@ def test_variance_components_recover_a_known_mixture() -> None:
     assert (between, within) == pytest.approx((0.04, 0.2), abs=0.003)
 
 
+def test_variance_components_by_hand() -> None:
+    # 1 and 3 of 4: within 1 x 3 / (4 x 3) = 0.25 both; means 0.25 and 0.75, variance 0.125 less 0.25 / 4.
+    assert variance_components([1, 3], [4, 4]) == pytest.approx((0.0625, 0.25))
+    # 2 of 4 twice: no spread of the means, less than noise explains.
+    assert variance_components([2, 2], [4, 4]) == pytest.approx((0.0, 1 / 3))
+
+
+def test_small_effects_are_found_in_both_tails() -> None:
+    # Near 0 the power is 0.05 + d^2 x 1.95996 x 0.058445 (the slope of the density): 0.06 at d = 0.2955 errors.
+    found = minimum_detectable_difference(1000, 1, between=1.0, within=0.0, power=0.06)
+    assert found * 1000**0.5 == pytest.approx(0.2955, rel=0.03)
+
+
 def test_minimum_detectable_difference() -> None:
     # Many questions: (1.95996 + 0.84162) x sqrt((0.02 + 2 x 0.2 / 8) / 1000) = 0.023440; the t test asks a
     # trifle more.
@@ -157,7 +284,19 @@ def test_minimum_detectable_difference() -> None:
     ("call", "message"),
     [
         (lambda: estimate_score([0.5, 1.5]), "lies in"),
+        (lambda: estimate_score([0.25, -0.5, 1.5]), r"^a score lies in \[0, 1\], got values from -0.5 to 1.5$"),
         (lambda: estimate_mean([]), "not empty"),
+        (
+            lambda: variance_components([1], [4]),
+            "^variance components need at least two questions with at least two sam",
+        ),
+        (lambda: variance_components([1, 1], [4, 1]), "^variance components need"),
+        (
+            lambda: minimum_detectable_difference(1, 5, between=1, within=0),
+            "^needs at least 2 questions and 1 sample, got 1",
+        ),
+        (lambda: minimum_detectable_difference(5, 0, between=1, within=0), "and 1 sample, got 5 and 0$"),
+        (lambda: question_matrix(pd.DataFrame({"item_id": []})), "^no samples to summarise: the table has no rows$"),
         (lambda: paired_difference([0.1, 0.2], [0.1]), "same seeds and questions"),
         (lambda: estimate_score([0.5, 0.5], strata=["a"]), "1 categories for 2 questions"),
         (
@@ -175,6 +314,19 @@ def test_seeds_must_answer_the_same_questions() -> None:
     frame = pd.DataFrame({"seed": [0, 0, 1], "item_id": ["a", "b", "a"], "correct": [True, False, True]})
     with pytest.raises(ValueError, match=r"\['b'\]"):
         question_matrix(frame)
+
+
+def test_many_missing_questions_are_counted_and_five_named() -> None:
+    rows = [(0, name) for name in "abcdefg"] + [(1, "a")]
+    frame = pd.DataFrame(rows, columns=["seed", "item_id"]).assign(correct=True)
+    with pytest.raises(ValueError, match=r"\['b', 'c', 'd', 'e', 'f'\] \(6 of 7 questions\)$"):
+        question_matrix(frame)
+
+
+def test_without_a_column_of_seeds_there_is_one() -> None:
+    means = question_matrix(pd.DataFrame({"item_id": ["a", "a", "b"], "correct": [True, False, True]}))
+    assert means.index.tolist() == [0] and means.index.name == "seed"
+    assert means.loc[0].to_dict() == {"a": 0.5, "b": 1.0}
 
 
 BENCHMARKS = 2000
