@@ -21,8 +21,8 @@ RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
     "manifest", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
-    "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "site", "table",
-    "train", "tune",
+    "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "sensitivity",
+    "sensitivity_table", "site", "table", "train", "tune",
 })  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 
@@ -81,7 +81,7 @@ def resolved_runs(declarations: Declarations, scale: Scale) -> list[RunConfig]:
     return [
         resolve_run(declarations, scale, run, domain, 0)
         for domain in scale.domains
-        for method in declarations.methods
+        for method in declarations.known
         if domain in declarations.method_domains(method)
         for run in declarations.runs(method)
     ]

@@ -36,7 +36,7 @@ class Choice:
     @property
     def training_runs(self) -> list[str]:
         """Names of everything that is trained, grids unrolled."""
-        return [run for name in self.declarations.methods for run in self.declarations.runs(name)]
+        return [run for name in self.declarations.known for run in self.declarations.runs(name)]
 
     @property
     def trial_runs(self) -> list[str]:
@@ -103,6 +103,12 @@ class Choice:
     def common_domains(self, method: str, baseline: str) -> tuple[str, ...]:
         """The scale's domains that both are declared for."""
         return tuple(self.domains(method, tuple(self.domains(baseline))))
+
+    @cached_property
+    def readings(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(method of a reading, the scale's domains that it is compared with its own method in)."""
+        found = [(name, tuple(self.domains(name))) for name in self.declarations.derived]
+        return [(name, domains) for name, domains in found if domains]
 
     @cached_property
     def boards(self) -> dict[str, list[tuple[str, ...]]]:

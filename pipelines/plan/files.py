@@ -26,8 +26,9 @@ class Files:
 
     @property
     def results(self) -> str:
-        """The folder that everything of the scale is written to."""
-        return f"results/{self.choice.scale.name}"
+        """The folder that everything of the scale is written to; one inside it for a preset of readings."""
+        reading = self.choice.declarations.reading
+        return f"results/{self.choice.scale.name}" + (f"/readings/{reading}" if reading else "")
 
     @property
     def asked(self) -> str:
@@ -232,6 +233,12 @@ class Files:
         boards = self.choice.boards.items()
         places = [(name, (domain,)) for domain, groups in boards for names in groups for name in names]
         return [path for place in places for path in self._made(*place)]
+
+    def sensitivity_sources(self) -> list[str]:
+        """What `sensitivity` reads: scores and records of every reading's methods, and of those that they are like."""
+        decl = self.choice.declarations
+        places = [(one, domains) for name, domains in self.choice.readings for one in (name, decl.base(name))]
+        return list(dict.fromkeys(path for place in places for path in self._made(*place)))
 
     def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
         """Records and scores of a method, and of the pruning of the grids behind it."""

@@ -115,6 +115,13 @@ class Hashes:
         entries = map(self.choice.declarations.method, methods)
         return digest([[method.name, method.label, method.phi.given()] for method in entries])
 
+    def readings(self) -> str:
+        """Of how readings and their methods are called, and of what they ask."""
+        decl = self.choice.declarations
+        names = [name for name, _ in self.choice.readings]
+        asked = {} if decl.readings is None else {name: one.question for name, one in decl.readings.readings.items()}
+        return digest([self.labels([*names, *map(decl.base, names)]), asked])
+
     @staticmethod
     def comparison(results: str) -> str:
         """Of the user's last comparison, which pages show; no input of theirs: to make a page makes no comparison."""
