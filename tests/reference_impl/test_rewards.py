@@ -1,5 +1,7 @@
 """Rewards of Appendix A.2, case by case, and those of a judge (B.4)."""
 
+import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -258,6 +260,19 @@ def test_a_model_as_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(RuntimeError, match=r"no reward, since the judge failed: .*status 401"):
             reward.grade_all([f"MRI {n}" for n in range(50)], [JUDGED_GOLD] * 50, [False] * 50)
         assert len(server.payloads) < 10
+
+
+def test_one_rating_as_the_reward(tmp_path: Path) -> None:
+    def rates(handler: Handler, number: int, payload: Any) -> None:
+        code = re.search(r"<answer-(\w+)>", payload["messages"][-1]["content"])
+        assert code is not None
+        handler.complete(json.dumps({"code": code[1], "explanation": "good", "rating": 7}))
+
+    with serve(rates) as server:
+        settings = {"kind": "http", "url": server.url, "cache": str(tmp_path / "c"), "aggregation": "implicit"}
+        reward = build_reward("judge", HttpJudgeSettings.model_validate(settings, strict=True), seed=0)
+        graded = reward.grade("CT", JUDGED_GOLD, False)
+    assert graded == Graded(pytest.approx(6 / 9), False, True, pytest.approx(6 / 9))  # (7 - 1) / 9
 
 
 @pytest.mark.parametrize(
