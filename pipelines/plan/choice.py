@@ -8,7 +8,7 @@ from functools import cached_property
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_random, is_shipped
-from reference_impl.config import TUNING_SEED, Declarations, Scale, resolve_run
+from reference_impl.config import TUNING_SEED, Declarations, Scale, load_task, resolve_run
 
 PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
 """Keys of a method besides those in which two must agree to differ in φ alone."""
@@ -27,6 +27,12 @@ class Choice:
     """Model of models.yaml → the user's folder or commit hash."""
     compared: tuple[str, ...] = ()
     """What `compare` compares; the last is the baseline. Empty: nothing was named, and the user has no methods."""
+
+    def second_of(self, method: str, domain: str) -> str | None:
+        """The same policy evaluated in a domain with a second prompt, where the scale's tasks have the first."""
+        prompts = [load_task(task).prompt for task in self.scale.domains[domain].tasks]
+        second = self.declarations.second_of(method, prompts)
+        return second if second is not None and domain in self.domains(second) else None
 
     @property
     def own_questions(self) -> dict[str, LocalData]:

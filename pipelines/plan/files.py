@@ -175,8 +175,12 @@ class Files:
     # ---- Evaluation
 
     def scores(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
-        """Scores of a method in every domain with every seed; grids and curves are not evaluated."""
-        return [f"{self.asked}/scores/{name}.parquet" for name in self._evaluated(method, domains)]
+        """Scores of a method in every domain with every seed, and with its second prompt where it has one; grids and
+        curves are not evaluated.
+        """
+        seconds = ((self.choice.second_of(method, domain), domain) for domain in self.choice.domains(method, domains))
+        others = [name for second, domain in seconds if second for name in self._evaluated(second, (domain,))]
+        return [f"{self.asked}/scores/{name}.parquet" for name in (*self._evaluated(method, domains), *others)]
 
     def evaluations(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
         """Folders with a method's samples, in every domain with every seed."""

@@ -79,8 +79,10 @@ class Hashes:
         """Of which files a policy from the hub has."""
         return digest(origin_identity(policy, self.choice.given_policies))
 
-    def tasks(self, domain: str) -> str:
-        """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates."""
+    def tasks(self, domain: str, method: str | None = None) -> str:
+        """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates;
+        ``method``: with prompts of its own, where it has any.
+        """
         names = self.choice.scale.domains[domain].tasks
         caps = self.choice.scale.evaluation
         settings: dict[str, Any] = {
@@ -91,6 +93,9 @@ class Hashes:
         # Left out where it does not apply, as in the hashes of results that exist.
         if caps.engine_options.max_model_len is not None:
             settings["max_model_len"] = caps.engine_options.max_model_len
+        prompts = {} if method is None else self.choice.declarations.method(method).prompts
+        if asked := {old: new for old, new in prompts.items() if old in {load_task(name).prompt for name in names}}:
+            settings["prompts"] = asked
         if judge := [word for name in names for word in self._judge(domain, name)]:
             settings["judge"] = judge
         if local := {name: self._local(name) for name in names if name in self.choice.data}:

@@ -1,7 +1,7 @@
 """The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale; and the user's methods."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,13 @@ class Declarations:
     def base(self, name: str) -> str:
         """The method that one of a reading is, read as usual."""
         return name.partition(MARK)[0]
+
+    def second_of(self, name: str, prompts: Collection[str]) -> str | None:
+        """The method that is ``name`` with other prompts, where it replaces any of ``prompts``; None: there is none."""
+        for other in self.methods.values():
+            if other.second_of == name and set(prompts) & set(other.prompts):
+                return other.name
+        return None
 
     @property
     def mine_names(self) -> tuple[str, ...]:
@@ -279,6 +286,11 @@ def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterat
                 f"policy {method.policy!r}, but it builds on {reference} of policy "
                 f"{decl.methods[reference].policy!r}: both must be the same"
             )
+    if method.second_of is not None:
+        yield from unknown("method", method.second_of, decl.methods, source)
+        first = decl.methods.get(method.second_of)
+        if first is not None and (first.trains or first.select or method.trains or first.policy != method.policy):
+            yield f"second_of {method.second_of!r}: both must be the same policy, untrained"
     if method.tuned_as is not None:
         yield from unknown("method", method.tuned_as, decl.methods, source)
         if method.tuned_as in decl.methods and decl.methods[method.tuned_as].tuned_as != method.tuned_as:

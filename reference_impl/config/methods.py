@@ -3,7 +3,15 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config.fields import (
@@ -18,8 +26,12 @@ from reference_impl.config.fields import (
     Several,
     Share,
 )
-from reference_impl.config.model import Declared
+from reference_impl.config.model import Declared, choose
 from reference_impl.config.schedules import Schedule
+from reference_impl.text.prompts import PROMPTS
+
+PromptName = Annotated[str, AfterValidator(lambda name: choose("prompt", name, PROMPTS, "reference_impl.text.prompts"))]
+"""A prompt that a task or a data row can have."""
 
 
 class PlainPhi(Declared):
@@ -239,6 +251,13 @@ class Method(Declared):
     keep: Literal["best", "epoch"] = "best"
     """Which checkpoints a run keeps: its best on validation, or that of every epoch."""
 
+    prompts: dict[PromptName, PromptName] = Field(default_factory=dict)
+    """Prompt of a task → the one that it is evaluated with instead."""
+    second_of: str | None = None
+    """The method with the same checkpoint of which this is the evaluation with other `prompts`: in a column where those
+    have an effect, tables and claims take whichever of the two has the higher score (A.3).
+    """
+
     @property
     def trains(self) -> bool:
         """Whether runs of its own belong to this entry (neither a selection nor the untouched policy)."""
@@ -258,6 +277,8 @@ class Method(Declared):
             raise ValueError("auxiliary demonstrations are those of mixed groups: give `mixed`")
         if self.dual_clip is not None and self.sync_every == 1 and self.old_logprobs == "policy":
             raise ValueError("dual_clip: the ratio is always 1 here: give old_logprobs: sampler, or sync_every above 1")
+        if self.second_of is not None and not self.prompts:
+            raise ValueError("second_of needs prompts: with the same ones it would be the same evaluation")
         if self.trains:
             missing = [key for key in ("budget", "mu") if getattr(self, key) is None]
             if missing:
