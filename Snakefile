@@ -1,6 +1,6 @@
 # The whole reproduction. Targets: all or headline (default), everything, each table, figure and page (table1, figure6,
-# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies, compare, phi_board. What exists is declared in
-# pipelines/config (docs/declarations.md lists it); how it is made, in pipelines/rules.
+# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies, compare, phi_board, sensitivity.
+# What exists is declared in pipelines/config (docs/declarations.md lists it); how it is made, in pipelines/rules.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -59,12 +59,23 @@ for target, files in PLAN.files.regrade_targets().items():
             "python -m evaluation.regraded {input} 2>&1 | tee {log}"
 
 
-# Both end with what they have written, also where it was there.
+# These end with what they have written, also where it was there.
 rule compare:
     input:
         rules.comparison.output[0],
     log:
         f"{ASKED_LOGS}/report/compare-shown.log",
+    conda:
+        "environment.yml"
+    shell:
+        "tee {log} < {input}"
+
+
+rule sensitivity:
+    input:
+        rules.sensitivity_table.output[0],
+    log:
+        f"{ASKED_LOGS}/report/sensitivity-shown.log",
     conda:
         "environment.yml"
     shell:
@@ -84,6 +95,12 @@ rule phi_board:
 
 if workflow.is_main_process:
     try:
-        call.begin(sys.argv, [rule.name for rule in workflow.rules], PLAN.files.regrade_targets(), PLAN.choice.compared)
+        call.begin(
+            sys.argv,
+            [rule.name for rule in workflow.rules],
+            PLAN.files.regrade_targets(),
+            PLAN.choice.compared,
+            PLAN.reading,
+        )
     except ValueError as error:
         raise WorkflowError(str(error)) from None

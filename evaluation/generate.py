@@ -182,19 +182,23 @@ def plan_tasks(
     data: Mapping[str, Path],
     own: Mapping[str, Path],
     declarations: Path = CONFIG_DIR,
+    method: str = "",
 ) -> list[Plan]:
     """What a scale samples in a domain. `data` replaces the file of a task, `own` its questions; `declarations` is the
-    folder of what is declared.
+    folder of what is declared. A `method` that is declared with prompts of its own is asked with these.
 
     Raises ValueError for an unknown scale, domain or task, and for an unexpected benchmark file.
     """
     scale = load_scale(scale_name, declarations)
     sizes = scale.domains[choose("domain", domain, scale.domains, f"scale {scale_name}")]
-    max_tokens = sizes.max_response_tokens or load_declarations(declarations).domains[domain].max_response_tokens
+    declared = load_declarations(declarations)
+    max_tokens = sizes.max_response_tokens or declared.domains[domain].max_response_tokens
+    prompts = declared.known[method].prompts if method in declared.known else {}
     for name in (*data, *own):
         choose("task", name, sizes.tasks, f"scale {scale_name}, domain {domain}")
     plans = []
     for task in map(load_task, sizes.tasks):
+        task = task.model_copy(update={"prompt": prompts.get(task.prompt, task.prompt)})
         items = evenly(questions(task, benchmarks, data, own), scale.evaluation.max_items)
         samples = min(task.samples_per_problem, scale.evaluation.max_samples or task.samples_per_problem)
         plans.append(Plan(task, items, samples, max_tokens))
@@ -238,7 +242,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m evaluation.generate", description=__doc__.split("\n\n")[0])
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder that AutoModelForCausalLM can load")
     parser.add_argument("--domain", required=True, help="whose tasks: math, tool, medicine")
-    parser.add_argument("--method", required=True, help="method that made the checkpoint (for messages)")
+    parser.add_argument(
+        "--method", required=True, help="method that made the checkpoint: its prompts, where it has any"
+    )
     parser.add_argument("--scale", required=True, help="scale that lists the tasks and token limits")
     parser.add_argument("--seed", type=int, required=True, help="training seed of the checkpoint (for messages)")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder with the benchmark files")
@@ -259,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     try:
         root, data, own = arguments.declarations, dict(arguments.data), dict(arguments.own)
-        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, data, own, root)
+        plans = plan_tasks(arguments.scale, arguments.domain, arguments.benchmarks, data, own, root, arguments.method)
         scale = load_scale(arguments.scale, root)
         tasks = [plan.task for plan in plans]
         settings = judge_settings(tasks, arguments.judge, scale.domains[arguments.domain].judge)

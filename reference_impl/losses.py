@@ -109,6 +109,33 @@ def grpo_loss(
     return -surrogate.sum() / _positive(denom)
 
 
+def dual_clip_grpo_loss(
+    logprobs_BT: Tensor,
+    old_logprobs_BT: Tensor,
+    advantages_B: Tensor,
+    mask_BT: Tensor,
+    *,
+    clip_eps: float,
+    dual_clip: float,
+    denom: float | Tensor,
+) -> Tensor:
+    """Eq. 2 with a limit on the loss of a token that has become likely and should not be (Ye et al. 2020, Eq. 5).
+
+        L = -(1 / denom) * sum over valid (b, t) of  s = min(r A, clip(r, 1 - clip_eps, 1 + clip_eps) A)   where A >= 0
+                                                     max(s, dual_clip A)                                   where A < 0
+
+    Above r = dual_clip such a token has no gradient. Arguments, result and errors are those of `grpo_loss`; dual_clip
+    is finite and above 1.
+    """
+    if not 1 < dual_clip < math.inf:
+        raise ValueError(f"dual_clip is {dual_clip!r}; allowed: finite and > 1")
+    ratio, advantages = _ratio_and_advantages(logprobs_BT, old_logprobs_BT, advantages_B, mask_BT)
+    low, high = _clip_range(clip_eps)
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
+    limited = torch.where(advantages < 0, torch.maximum(surrogate, dual_clip * advantages), surrogate)
+    return -limited.sum() / _positive(denom)
+
+
 def demonstration_loss(
     logprobs_BT: Tensor,
     advantages_B: Tensor,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings, choose
@@ -58,6 +60,30 @@ def grade_math(response: str, gold: str | int | float, truncated: bool = False) 
     return _by_rule(REWARD_WRONG if reading.well_formatted else REWARD_BADLY_FORMATTED, False, reading.well_formatted)
 
 
+def grade_math_as(
+    response: str,
+    gold: str | int | float,
+    truncated: bool = False,
+    *,
+    correct_badly_formatted: float = REWARD_CORRECT,
+    no_answer_in_time: float | None = REWARD_NO_ANSWER_IN_TIME,
+    format: str = "boxed",
+) -> Graded:
+    """`grade_math` with what A.2 leaves open read otherwise; without parameters the two agree.
+
+    A right answer in the wrong format gets ``correct_badly_formatted``; a response that was cut without an answer
+    ``no_answer_in_time``, or, where that is None, what any wrong one gets. ``format`` says what is tested: `boxed`, one
+    think block and then a box, or `think`, the think block alone.
+    """
+    reading = read_response(response, truncated=truncated)
+    well_formatted = has_one_think_block(response) if format == "think" else reading.well_formatted
+    if reading.answer is None and truncated and no_answer_in_time is not None:
+        return _by_rule(no_answer_in_time, False, False)
+    if reading.answer is not None and equality(gold_text(gold), reading.answer) == "equal":
+        return _by_rule(REWARD_CORRECT if well_formatted else correct_badly_formatted, True, well_formatted)
+    return _by_rule(REWARD_WRONG if well_formatted else REWARD_BADLY_FORMATTED, False, well_formatted)
+
+
 def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated: bool = False) -> Graded:
     """Reward of one tool-use response (A.2): 1.0 if it is completely correct, 0.0 otherwise.
 
@@ -69,6 +95,17 @@ def grade_tool(response: str, gold_calls: Sequence[Mapping[str, Any]], truncated
     calls = _calls_after_thinking(response)
     correct = calls is not None and same_calls(calls, gold_calls)
     return _by_rule(REWARD_CORRECT if correct else REWARD_WRONG, correct, calls is not None)
+
+
+def grade_tool_as(
+    response: str, gold_calls: Sequence[Mapping[str, Any]], truncated: bool = False, *, calls: str = "all"
+) -> Graded:
+    """`grade_tool`, in which with ``calls`` = `last` only the last <tool_call> block after the thoughts is read."""
+    thoughts, closing, after = response.partition("</think>")
+    if calls == "last":
+        before, opening, last = after.rpartition("<tool_call>")
+        after = before.partition("<tool_call>")[0] + opening + last
+    return grade_tool(thoughts + closing + after, gold_calls, truncated)
 
 
 def _calls_after_thinking(response: str) -> list[Call] | None:
@@ -115,6 +152,8 @@ def judge_reward(judge: Judge, *, seed: int) -> Grade:
 
 REWARDS: dict[str, Grade] = {"math": grade_math, "tool": grade_tool}
 """Rewards by rule; `JUDGED_REWARD` is the other kind."""
+READ_REWARDS: dict[str, Callable[..., Graded]] = {"math": grade_math_as, "tool": grade_tool_as}
+"""The same with parameters, which `reference_impl.config.methods.RewardReading` declares."""
 JUDGED_REWARD = "judge"
 
 
@@ -131,10 +170,17 @@ class Reward:
             return list(pool.map(self.grade, responses, golds, truncated))
 
 
-def build_reward(name: str, judge: LocalJudgeSettings | HttpJudgeSettings | None, *, seed: int) -> Reward:
+def build_reward(
+    name: str,
+    judge: LocalJudgeSettings | HttpJudgeSettings | None,
+    *,
+    seed: int,
+    reading: Mapping[str, Any] = MappingProxyType({}),
+) -> Reward:
     """The reward called `name`: one of REWARDS, or `judge` with the judge of these settings.
 
-    seed: of the judge. Raises ValueError for an unknown name, where a judge is missing, and where none is asked.
+    seed: of the judge; reading: parameters of READ_REWARDS, where the reward is read otherwise. Raises ValueError for
+    an unknown name, where a judge is missing, and where none is asked.
     """
     choose("reward", name, (*REWARDS, JUDGED_REWARD), "domains.yaml")
     if name == JUDGED_REWARD:
@@ -144,4 +190,4 @@ def build_reward(name: str, judge: LocalJudgeSettings | HttpJudgeSettings | None
         return Reward(judge_reward(built, seed=seed), built.concurrency)
     if judge is not None:
         raise ValueError(f"reward {name!r} asks no judge, but one is declared: {judge.given()}")
-    return Reward(REWARDS[name])
+    return Reward(partial(READ_REWARDS[name], **reading) if reading else REWARDS[name])

@@ -87,7 +87,7 @@ class Trainer:
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
         self.packed = config.share_prompts and share_prompts(strategy.model)
         self.objective: Objective = build_objective(config)
-        self.reward = build_reward(config.reward, config.judge, seed=config.seed)
+        self.reward = build_reward(config.reward, config.judge, seed=config.seed, reading=config.reward_reading)
         self.prompts = [prompt_ids(tokenizer, row) for row in data.prompts]
         self.expert = [expert_sequence(tokenizer, row, config.max_response_tokens) for row in data.expert]
         self.expert_rows_cut = sum(not sequence.complete for sequence in self.expert)

@@ -163,9 +163,9 @@ def to_markdown(pairs: Iterable[Pair]) -> str:
 
 def to_csv(pairs: Iterable[Pair]) -> str:
     """A row a pair, a column for every number."""
-    rows = [_flat(pair.model_dump()) for pair in pairs]
+    rows = [flat_row(pair.model_dump()) for pair in pairs]
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(_flat(dict.fromkeys(Pair.model_fields))), lineterminator="\n")
+    writer = csv.DictWriter(out, fieldnames=list(flat_row(dict.fromkeys(Pair.model_fields))), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
@@ -174,8 +174,8 @@ def to_csv(pairs: Iterable[Pair]) -> str:
 VALUES = ("value", "baseline_value", "difference")
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A value's three numbers as `value`, `value low`, `value high`."""
+def flat_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A pair's fields with a value's three numbers as `value`, `value low`, `value high`."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if key in VALUES:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.statistics import Estimate, estimate_mean, estimate_score, paired_difference, question_matrix
+from reference_impl.config import load_task
 from reference_impl.config.experiments import Column
 from reports.inputs import Results
 
@@ -30,7 +31,21 @@ def column_name(results: Results, column: Column) -> str:
 
 
 def samples_of(results: Results, method: str, column: Column) -> pd.DataFrame:
-    """The method's samples on a column's questions."""
+    """The method's samples on a column's questions: with the prompt that scores higher, where it has two (A.3)."""
+    first, second = _asked(results, method, column), second_prompt(results, method, column)
+    if second is None:
+        return first
+    other = _asked(results, second, column)
+    return other if other[SCORE].mean() > first[SCORE].mean() else first
+
+
+def second_prompt(results: Results, method: str, column: Column) -> str | None:
+    """The method's evaluation with another prompt on a column's questions; None where there is none."""
+    prompts = [load_task(task).prompt for task in tasks(results, column)]
+    return results.decl.second_of(method, prompts)
+
+
+def _asked(results: Results, method: str, column: Column) -> pd.DataFrame:
     frame = results.scores(column.domain, method)
     inside = frame["task"].isin(tasks(results, column))
     if column.categories:

@@ -11,7 +11,7 @@ from typing import Any
 from reference_impl.config import Expert, domain_size, expert_rows, group_size, resolve_run
 from reference_impl.config.experiments import Column
 from reports.inputs import Results, published_table
-from reports.scores import SAMPLE, SCORE, column_name
+from reports.scores import SAMPLE, SCORE, column_name, samples_of, second_prompt
 from reports.table_model import Cell, Table
 
 UNREADABLE_NOTE = 0.05
@@ -90,6 +90,7 @@ def notes(results: Results, table: Table) -> tuple[str, ...]:
     domains = list(dict.fromkeys(column.domain for column in table.columns))
     said = (
         *_own_notes(rows),
+        *_second_prompt_notes(rows),
         *_interval_notes(rows),
         *_unreadable_notes(rows),
         *_unscored_notes(rows),
@@ -111,6 +112,22 @@ def _own_notes(rows: Rows) -> list[str]:
                     f"{column_name(rows.results, column)}: {own.questions} questions of your own ({own.file}) in the "
                     f"place of {task}; the paper's values are of its own questions."
                 )
+    return said
+
+
+def _second_prompt_notes(rows: Rows) -> list[str]:
+    """Rows of a policy that was asked with two prompts, of which each column has the one that scored higher."""
+    said = []
+    for method, name in rows.labels.items():
+        shown: dict[str, list[str]] = {}
+        for column in rows.table.columns:
+            if second := second_prompt(rows.results, method, column):
+                chosen = set(samples_of(rows.results, method, column)["method"]) == {second}
+                asked = rows.results.decl.method(second).label if chosen else "as every other row"
+                shown.setdefault(asked, []).append(column.header)
+        if shown:
+            which = "; ".join(f"{asked} on {', '.join(headers)}" for asked, headers in shown.items())
+            said.append(f"{name}: asked with two prompts, of which each column has the higher score (A.3): {which}.")
     return said
 
 

@@ -62,15 +62,22 @@ def check_targets(targets: Iterable[str], known: Iterable[str]) -> None:
 
 
 def begin(
-    arguments: list[str], known: Iterable[str], regraded: Mapping[str, Sequence[str]], compared: Sequence[str]
+    arguments: list[str],
+    known: Iterable[str],
+    regraded: Mapping[str, Sequence[str]],
+    compared: Sequence[str],
+    reading: str = "",
 ) -> None:
     """What every call does first.
 
     ``known``: the targets; ``regraded``: those that grade again, with their files; ``compared``: the methods of
-    `compare`. Raises ValueError as `check_targets`, and where there is nothing yet to grade again, or to compare.
+    `compare`; ``reading``: the preset of readings. Raises ValueError as `check_targets`, where there is nothing yet to
+    grade again, or to compare, and where a preset is asked what readings change.
     """
     targets = asked(arguments)
     check_targets(targets, known)
+    if "sensitivity" in targets and reading:
+        raise ValueError(f"sensitivity compares each reading with the usual one: leave out reading={reading}")
     if "compare" in targets and not compared:
         raise ValueError("compare: which? --config methods='[sft_best_rl, chord_phi]'; the last is the baseline")
     for target in targets:

@@ -75,7 +75,7 @@ def _origin(method: Method) -> str:
     """Which checkpoint a method begins with, or chooses."""
     if method.select:
         epochs = method.select.epochs
-        return f"best of {_link(method.select.grid)}" + (f", epoch {_text(epochs)}" if epochs else "")
+        return f"best of {_link(method.select.grid)}" + (f", epoch {value_text(epochs)}" if epochs else "")
     return f"policy `{method.policy}`" if method.init == "policy" else _link(method.init)
 
 
@@ -84,10 +84,10 @@ def _loss(method: Method) -> str:
     if method.mu is None:
         return "–"
     mu, phi = method.mu.given(), method.phi.given()
-    parts = [f"μ {mu.pop('schedule')} ({_text(mu)})"]
+    parts = [f"μ {mu.pop('schedule')} ({value_text(mu)})"]
     name = phi.pop("name")
     if name != "none":
-        parts.append(f"φ {name} ({_text(phi)})" if phi else f"φ {name}")
+        parts.append(f"φ {name} ({value_text(phi)})" if phi else f"φ {name}")
     return "; ".join(parts)
 
 
@@ -109,9 +109,9 @@ def _others(method: Method) -> str:
     if method.sync_every != 1:
         parts.append(f"weights synced every {method.sync_every} steps")
     if method.mixed:
-        parts.append(f"mixed groups ({_text(method.mixed.given())})")
+        parts.append(f"mixed groups ({value_text(method.mixed.given())})")
     if method.auxiliary:
-        parts.append(f"further losses: {_text(method.auxiliary.given())}")
+        parts.append(f"further losses: {value_text(method.auxiliary.given())}")
     if not method.normalise:
         parts.append("advantages not divided by σ")
     if method.role == "grid" and method.grid is not None:
@@ -131,15 +131,15 @@ def _rates(values: Iterable[float]) -> str:
     return " or ".join(f"{rate:g}" for rate in values)
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value of a YAML file in a line: mappings as `key value`, lists with commas."""
     if isinstance(value, Mapping):
         return ", ".join(
-            f"{key} ({_text(part)})" if isinstance(part, Mapping) else f"{key} {_text(part)}"
+            f"{key} ({value_text(part)})" if isinstance(part, Mapping) else f"{key} {value_text(part)}"
             for key, part in value.items()
         )
     if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(value_text, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -192,5 +192,5 @@ def _resolved(config: RunConfig) -> str:
     elif config.mu.get("value") != 0.0:
         parts.append(f"{config.sft_batch} demonstrations of {config.expert_rows}")
     if mu:
-        parts.append(f"μ's {_text(mu)}")
+        parts.append(f"μ's {value_text(mu)}")
     return ", ".join(parts)

@@ -3,7 +3,8 @@
     python -m pipelines.ops.documents            writes them (`make docs`)
     python -m pipelines.ops.documents --check    says which one is stale, and fails
 
-Nothing in them is written by hand, so they cannot differ from what runs; a test checks them.
+Of fidelity.md that is one section. Nothing in them is written by hand, so they cannot differ from what runs; a test
+checks them.
 """
 
 import argparse
@@ -11,10 +12,14 @@ import difflib
 import sys
 from pathlib import Path
 
-from pipelines.ops import declarations_table, keys_table
+from pipelines.ops import declarations_table, keys_table, readings_table
 from reference_impl.files import write_text
 
-DOCUMENTS = {"declarations.md": declarations_table.document, "keys.md": keys_table.document}
+DOCUMENTS = {
+    "declarations.md": declarations_table.document,
+    "keys.md": keys_table.document,
+    "fidelity.md": readings_table.document,
+}
 
 
 def main(argv: list[str] | None = None) -> None:

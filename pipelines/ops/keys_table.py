@@ -13,12 +13,14 @@ from pipelines.policy.models import Model
 from pipelines.sandbox.policies import SandboxPolicy
 from reference_impl.config import Domain, Method, Scale, Task
 from reference_impl.config.experiments import AnyExperiment, Experiments
+from reference_impl.config.readings import Readings
 
 FILES: dict[str, Any] = {
     "pipelines/config/methods.yaml": dict[str, Method],
     "pipelines/config/domains.yaml": dict[str, Domain],
     "pipelines/config/scales/NAME.yaml": Scale,
     "evaluation/tasks/NAME.yaml": Task,
+    "pipelines/config/readings.yaml": Readings,
     "pipelines/config/experiments.yaml": Experiments,
     "Entries of pipelines/config/experiments.yaml": dict[str, AnyExperiment],
     "pipelines/config/models.yaml": dict[str, Model],

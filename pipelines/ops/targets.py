@@ -14,7 +14,16 @@ def listing(width: int = 110) -> str:
         "figures": choice.experiments("figure"),
         "pages": choice.experiments("page"),
         "methods": list(choice.declarations.methods),
-        "all at once": ["headline", "everything", "tune", "regrade", "compare", "phi_board", "retrain_policies"],
+        "all at once": [
+            "headline",
+            "everything",
+            "tune",
+            "regrade",
+            "compare",
+            "phi_board",
+            "sensitivity",
+            "retrain_policies",
+        ],
         "scales": sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml")),
     }
     parts = [

@@ -7,6 +7,7 @@ from pipelines.data.stages import STAGES, load_stage
 from reference_impl.config import (
     TUNING_SEED,
     Declarations,
+    HttpJudgeSettings,
     RunConfig,
     Scale,
     Trial,
@@ -21,8 +22,8 @@ RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
     "manifest", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
-    "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "site", "table",
-    "train", "tune",
+    "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "sensitivity",
+    "sensitivity_table", "site", "table", "train", "tune",
 })  # fmt: skip
 """What the workflow calls its own rules and targets; a test compares it with them."""
 
@@ -65,6 +66,11 @@ def _domain_problems(declarations: Declarations, scale: Scale, name: str) -> Ite
     judged = [task for task in sizes.tasks if task in task_names() and load_task(task).kind == "judge"]
     if (judged or domain.reward == "judge") and not sizes.judge:
         yield f"its reward or {', '.join(judged) or 'a task'} needs a judge: give `judge`"
+    if isinstance(sizes.judge, HttpJudgeSettings):
+        own = sizes.judge.aggregation
+        for task in judged:
+            if (other := load_task(task).aggregation) != own:
+                yield f"the reward is the judge's {own} score, {task} its {other} one: judge: {{aggregation: {other}}}"
 
 
 def _task_problems(scale: Scale) -> Iterator[str]:
@@ -81,7 +87,7 @@ def resolved_runs(declarations: Declarations, scale: Scale) -> list[RunConfig]:
     return [
         resolve_run(declarations, scale, run, domain, 0)
         for domain in scale.domains
-        for method in declarations.methods
+        for method in declarations.known
         if domain in declarations.method_domains(method)
         for run in declarations.runs(method)
     ]
@@ -94,6 +100,8 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
         # A period's SFT steps are a part of it; all other step counts are phases one after the other.
         phases = {key: value for key, value in config.mu.items() if key.endswith("_steps") and key != "sft_steps"}
         name = config.mu["schedule"]
+        if config.method in declarations.derived and _same_mu(declarations, config.method):
+            continue  # said of the method itself
         if sum(phases.values()) > config.steps:
             source = declarations.source(declarations.owner(config.method)[0].name)
             lengths = " + ".join(f"{key} {value:g}" for key, value in phases.items())
@@ -102,6 +110,10 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
                 f"than the run: {lengths}, the run has {config.steps} steps"
             )
     return found
+
+
+def _same_mu(declarations: Declarations, derived: str) -> bool:
+    return declarations.method(derived).mu == declarations.method(declarations.base(derived)).mu
 
 
 def tuning_warnings(declarations: Declarations, scale: Scale) -> list[str]:

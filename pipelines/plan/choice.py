@@ -8,7 +8,7 @@ from functools import cached_property
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_random, is_shipped
-from reference_impl.config import TUNING_SEED, Declarations, Scale, resolve_run
+from reference_impl.config import TUNING_SEED, Declarations, Scale, load_task, resolve_run
 
 PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
 """Keys of a method besides those in which two must agree to differ in φ alone."""
@@ -28,6 +28,12 @@ class Choice:
     compared: tuple[str, ...] = ()
     """What `compare` compares; the last is the baseline. Empty: nothing was named, and the user has no methods."""
 
+    def second_of(self, method: str, domain: str) -> str | None:
+        """The same policy evaluated in a domain with a second prompt, where the scale's tasks have the first."""
+        prompts = [load_task(task).prompt for task in self.scale.domains[domain].tasks]
+        second = self.declarations.second_of(method, prompts)
+        return second if second is not None and domain in self.domains(second) else None
+
     @property
     def own_questions(self) -> dict[str, LocalData]:
         """Task → the user's file, where its questions are not the benchmark's."""
@@ -36,7 +42,7 @@ class Choice:
     @property
     def training_runs(self) -> list[str]:
         """Names of everything that is trained, grids unrolled."""
-        return [run for name in self.declarations.methods for run in self.declarations.runs(name)]
+        return [run for name in self.declarations.known for run in self.declarations.runs(name)]
 
     @property
     def trial_runs(self) -> list[str]:
@@ -103,6 +109,12 @@ class Choice:
     def common_domains(self, method: str, baseline: str) -> tuple[str, ...]:
         """The scale's domains that both are declared for."""
         return tuple(self.domains(method, tuple(self.domains(baseline))))
+
+    @cached_property
+    def readings(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(method of a reading, the scale's domains that it is compared with its own method in)."""
+        found = [(name, tuple(self.domains(name))) for name in self.declarations.derived]
+        return [(name, domains) for name, domains in found if domains]
 
     @cached_property
     def boards(self) -> dict[str, list[tuple[str, ...]]]:

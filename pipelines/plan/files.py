@@ -26,8 +26,9 @@ class Files:
 
     @property
     def results(self) -> str:
-        """The folder that everything of the scale is written to."""
-        return f"results/{self.choice.scale.name}"
+        """The folder that everything of the scale is written to; one inside it for a preset of readings."""
+        reading = self.choice.declarations.reading
+        return f"results/{self.choice.scale.name}" + (f"/readings/{reading}" if reading else "")
 
     @property
     def asked(self) -> str:
@@ -174,8 +175,12 @@ class Files:
     # ---- Evaluation
 
     def scores(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
-        """Scores of a method in every domain with every seed; grids and curves are not evaluated."""
-        return [f"{self.asked}/scores/{name}.parquet" for name in self._evaluated(method, domains)]
+        """Scores of a method in every domain with every seed, and with its second prompt where it has one; grids and
+        curves are not evaluated.
+        """
+        seconds = ((self.choice.second_of(method, domain), domain) for domain in self.choice.domains(method, domains))
+        others = [name for second, domain in seconds if second for name in self._evaluated(second, (domain,))]
+        return [f"{self.asked}/scores/{name}.parquet" for name in (*self._evaluated(method, domains), *others)]
 
     def evaluations(self, method: str, domains: tuple[str, ...] | None = None) -> list[str]:
         """Folders with a method's samples, in every domain with every seed."""
@@ -232,6 +237,12 @@ class Files:
         boards = self.choice.boards.items()
         places = [(name, (domain,)) for domain, groups in boards for names in groups for name in names]
         return [path for place in places for path in self._made(*place)]
+
+    def sensitivity_sources(self) -> list[str]:
+        """What `sensitivity` reads: scores and records of every reading's methods, and of those that they are like."""
+        decl = self.choice.declarations
+        places = [(one, domains) for name, domains in self.choice.readings for one in (name, decl.base(name))]
+        return list(dict.fromkeys(path for place in places for path in self._made(*place)))
 
     def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
         """Records and scores of a method, and of the pruning of the grids behind it."""

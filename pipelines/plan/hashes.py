@@ -79,8 +79,10 @@ class Hashes:
         """Of which files a policy from the hub has."""
         return digest(origin_identity(policy, self.choice.given_policies))
 
-    def tasks(self, domain: str) -> str:
-        """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates."""
+    def tasks(self, domain: str, method: str | None = None) -> str:
+        """Of a domain's evaluation tasks, the user's files for them, and how much of them the scale evaluates;
+        ``method``: with prompts of its own, where it has any.
+        """
         names = self.choice.scale.domains[domain].tasks
         caps = self.choice.scale.evaluation
         settings: dict[str, Any] = {
@@ -91,6 +93,9 @@ class Hashes:
         # Left out where it does not apply, as in the hashes of results that exist.
         if caps.engine_options.max_model_len is not None:
             settings["max_model_len"] = caps.engine_options.max_model_len
+        prompts = {} if method is None else self.choice.declarations.method(method).prompts
+        if asked := {old: new for old, new in prompts.items() if old in {load_task(name).prompt for name in names}}:
+            settings["prompts"] = asked
         if judge := [word for name in names for word in self._judge(domain, name)]:
             settings["judge"] = judge
         if local := {name: self._local(name) for name in names if name in self.choice.data}:
@@ -114,6 +119,13 @@ class Hashes:
         """Of how methods are called, and of their φ."""
         entries = map(self.choice.declarations.method, methods)
         return digest([[method.name, method.label, method.phi.given()] for method in entries])
+
+    def readings(self) -> str:
+        """Of how readings and their methods are called, and of what they ask."""
+        decl = self.choice.declarations
+        names = [name for name, _ in self.choice.readings]
+        asked = {} if decl.readings is None else {name: one.question for name, one in decl.readings.readings.items()}
+        return digest([self.labels([*names, *map(decl.base, names)]), asked])
 
     @staticmethod
     def comparison(results: str) -> str:

@@ -53,6 +53,11 @@ class Plan:
         found = self.choice.declarations.mine
         return "" if found is None else os.path.abspath(found.path)
 
+    @property
+    def reading(self) -> str:
+        """The preset of readings that the declarations have; empty: none."""
+        return self.choice.declarations.reading
+
     def warnings(self) -> list[str]:
         """What is allowed and probably not meant."""
         declared = self.choice.declarations, self.choice.scale
@@ -72,10 +77,10 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     workflow = parse_workflow(config)
     if TUNING_SEED in (workflow.seeds or ()):
         raise ValueError(f"seeds: {TUNING_SEED} is the seed that learning rates are tuned with: choose another")
-    declarations = load_declarations(root, workflow.mine)
+    declarations = load_declarations(root, workflow.mine, workflow.reading)
     check_names(declarations)
     check_experiments(declarations, os.path.relpath(root / "experiments.yaml"))
-    scale = load_scale(workflow.scale, root)
+    scale = load_scale(workflow.scale, root, workflow.reading)
     scale = _with_data_options(scale, workflow.data_options)
     check_scale(declarations, scale)
     data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}

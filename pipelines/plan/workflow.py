@@ -37,6 +37,10 @@ class Workflow(Declared):
     """File with methods of your own, in the form of methods.yaml; left out: `my_methods.yaml`, where it is there.
     Empty: none.
     """
+    reading: str = ""
+    """Preset of readings.yaml: what the paper leaves open, read as it says, by every method, with results in a folder
+    of their own, `results/SCALE/readings/READING`. `--config reading=released`.
+    """
     methods: Several[str] | None = None
     """What the target `compare` compares; the last is the baseline. Left out: your own methods with `chord_phi`.
     `--config methods='[mine, chord_phi]'`.

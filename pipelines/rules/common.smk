@@ -9,10 +9,12 @@ from pipelines.ops import call, terminal, warm
 from pipelines.ops.try_phi import try_own_phi
 from pipelines.plan import PAGES, load_plan
 from reference_impl.config.mine import MINE
+from reference_impl.config.readings import READING
 
 try:
     PLAN = load_plan(config)
     os.environ[MINE] = PLAN.mine
+    os.environ[READING] = PLAN.reading
     if workflow.is_main_process:
         try_own_phi(PLAN.choice.declarations, Path(".snakemake"))
 except ValueError as error:
@@ -54,7 +56,7 @@ def stored_samples(wildcards):
 
 wildcard_constraints:
     domain="|".join(PLAN.choice.scale.domains),
-    method="|".join(PLAN.choice.declarations.methods),
+    method="|".join(PLAN.choice.declarations.known),
     task="|".join(task for domain in PLAN.choice.scale.domains.values() for task in domain.tasks),
     run="|".join(PLAN.choice.training_runs + PLAN.choice.trial_runs),
     selection="|".join(PLAN.choice.selections),

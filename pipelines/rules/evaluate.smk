@@ -26,7 +26,7 @@ rule generate:
         results=lambda wildcards: RESULTS,
         scale=PLAN.choice.scale.name,
         checkpoint=lambda wildcards: PLAN.files.checkpoint(**wildcards),
-        settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain),
+        settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain, wildcards.method),
         data=lambda wildcards: PLAN.options.questions(wildcards.domain),
     message:
         "Evaluate: {wildcards.method} on {wildcards.domain}, seed {wildcards.seed}, every task"

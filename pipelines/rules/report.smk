@@ -212,6 +212,35 @@ rule ranking:
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
+# What the paper leaves open, read otherwise: each reading's methods against themselves as they are read here.
+rule sensitivity_table:
+    input:
+        PLAN.files.sensitivity_sources(),
+    output:
+        multiext(f"{ASKED}/report/sensitivity", ".md", ".csv", ".html"),
+    log:
+        f"{ASKED_LOGS}/report/sensitivity.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.name,
+        results=lambda wildcards: ASKED,
+        seeds=list(PLAN.choice.seeds),
+        settings=PLAN.hashes.readings(),
+        out=subpath(output[0], parent=True),
+    message:
+        "Report: what each reading changes"
+    shell:
+        "{params.start} reports.sensitivity --scale {params.scale} --results {params.results}"
+        " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
+
+
 rule site:
     input:
         PUBLISHED,

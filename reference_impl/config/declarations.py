@@ -1,8 +1,9 @@
 """The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale; and the user's methods."""
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from reference_impl.config.fields import Name
 from reference_impl.config.methods import Domain, Method, OwnPhi
 from reference_impl.config.mine import Mine, find_mine, phi_problems
 from reference_impl.config.model import Declared, choose, parse, read_yaml, refuse, unknown
+from reference_impl.config.readings import FILE, MARK, Readings, chosen_preset, load_preset, load_readings
 from reference_impl.config.scales import Scale
 from reference_impl.config.tuned import load_tuned
 
@@ -35,10 +37,32 @@ class Declarations:
     """Those of them that the default target makes."""
     mine: Mine | None = None
     """The user's file, whose methods are among the others."""
+    readings: Readings | None = None
+    """What the paper leaves open, read otherwise."""
+    derived: Mapping[str, Method] = field(default_factory=dict)
+    """The methods of the readings, `method@reading`: found by name, and in no list of the paper's methods."""
+    reading: str = ""
+    """The preset of readings that `methods` has; empty: none."""
+
+    @cached_property
+    def known(self) -> Mapping[str, Method]:
+        """Every method that can be trained by its name."""
+        return {**self.methods, **self.derived}
 
     def method(self, name: str) -> Method:
         """The entry called ``name``. Raises ValueError naming the nearest."""
-        return self.methods[choose("method", name, self.methods, self._files)]
+        return self.known[choose("method", name, self.known, self._files)]
+
+    def base(self, name: str) -> str:
+        """The method that one of a reading is, read as usual."""
+        return name.partition(MARK)[0]
+
+    def second_of(self, name: str, prompts: Collection[str]) -> str | None:
+        """The method that is ``name`` with other prompts, where it replaces any of ``prompts``; None: there is none."""
+        for other in self.methods.values():
+            if other.second_of == name and set(prompts) & set(other.prompts):
+                return other.name
+        return None
 
     @property
     def mine_names(self) -> tuple[str, ...]:
@@ -47,6 +71,8 @@ class Declarations:
 
     def source(self, name: str) -> str:
         """The file that a method stands in, for messages."""
+        if name in self.derived:
+            return FILE
         return self.mine.source if self.mine is not None and name in self.mine.methods else "methods.yaml"
 
     def phi_file(self, method: Method) -> Path | None:
@@ -92,33 +118,64 @@ class Declarations:
 
     def owner(self, run: str) -> tuple[Method, float | None]:
         """The entry that a run name belongs to, and the run's learning rate in the paper's units."""
-        for name in self.methods:
-            runs = {**self.runs(name), **self.trials(name)}
-            if run in runs:
-                return self.methods[name], runs[run]
-        known = [run_name for name in self.methods for run_name in self.runs(name)]
-        choose("run", run, known, self._files)
-        raise AssertionError("unreachable")
+        if run not in self._owners:
+            choose("run", run, [one for name in self.known for one in self.runs(name)], self._files)
+        return self._owners[run]
+
+    @cached_property
+    def _owners(self) -> dict[str, tuple[Method, float | None]]:
+        """Run name → its entry and learning rate; of entries with a run of the same name the first."""
+        found: dict[str, tuple[Method, float | None]] = {}
+        for name, method in self.known.items():
+            for run, rate in {**self.runs(name), **self.trials(name)}.items():
+                found.setdefault(run, (method, rate))
+        return found
 
 
-def load_declarations(root: Path = CONFIG_DIR, mine: str | None = None) -> Declarations:
-    """Read and check the three declaration files under ``root``, and the user's methods (`find_mine`).
+def load_declarations(root: Path = CONFIG_DIR, mine: str | None = None, reading: str | None = None) -> Declarations:
+    """Read and check the declaration files under ``root``, and the user's methods (`find_mine`).
 
-    Raises ValueError with every mistake of a file.
+    ``reading``: a preset of readings.yaml (`chosen_preset`), which then changes methods.yaml's entries. Raises
+    ValueError with every mistake of a file.
     """
     source, domains = _entries(root / "domains.yaml")
     parsed_domains = _parse_entries(Domain, domains, source)
     source, methods = _entries(root / "methods.yaml")
+    readings, preset = load_readings(root, methods, domains), chosen_preset(reading)
+    if preset:
+        methods = readings.changed(choose("reading", preset, readings.presets, f"{FILE}: presets"), methods)
     parsed_methods = _parse_entries(Method, methods, source)
     report = read_experiments(root / "experiments.yaml")
-    decl = Declarations(parsed_methods, parsed_domains, report.entries, report.headline)
+    decl = Declarations(
+        parsed_methods, parsed_domains, report.entries, report.headline, readings=readings, reading=preset
+    )
     refuse(
         f"{source}: {method.name}: {problem}"
         for method in parsed_methods.values()
         for problem in _wrong_references(decl, method, source)
     )
+    decl = decl if preset else _with_readings(decl, methods, readings, os.path.relpath(root / FILE))
     found = find_mine(mine)
     return decl if found is None else _with_mine(decl, methods, found)
+
+
+def _with_readings(decl: Declarations, methods: Entries, readings: Readings, source: str) -> Declarations:
+    """The declarations with each reading's methods as it changes them. Raises ValueError with every mistake of it."""
+    domains = {name: method.domains for name, method in decl.methods.items()}
+    entries = readings.derived(methods, domains)
+    parsed = _parse_entries(Method, {**methods, **entries}, source)
+    decl = replace(decl, derived={name: parsed[name] for name in entries})
+    refuse(
+        f"{source}: {name}: {problem}"
+        for name, method in decl.derived.items()
+        for problem in (*_wrong_references(decl, method, source), *_not_evaluated(method))
+    )
+    return decl
+
+
+def _not_evaluated(method: Method) -> Iterator[str]:
+    if method.role != "method":
+        yield f"it is like a method of role {method.role}: only role method is evaluated"
 
 
 def _with_mine(decl: Declarations, methods: Entries, mine: Mine) -> Declarations:
@@ -143,13 +200,19 @@ def _wrong_phi(mine: Mine, method: Method) -> Iterator[str]:
         yield from phi_problems(mine, method.phi)
 
 
-def load_scale(name: str, root: Path = CONFIG_DIR) -> Scale:
-    """Read and check one scale. Raises ValueError naming the known scales, or every mistake of the file."""
+def load_scale(name: str, root: Path = CONFIG_DIR, reading: str | None = None) -> Scale:
+    """Read and check one scale; ``reading``: as of `load_declarations`. Raises ValueError naming the known scales, or
+    every mistake of the file.
+    """
     choose("scale", name, sorted(path.stem for path in (root / "scales").glob("*.yaml")), "pipelines/config/scales")
     path = root / "scales" / f"{name}.yaml"
     values = parse(dict[str, Any], read_yaml(path), os.path.relpath(path))
     scale = parse(Scale, {**values, "name": name}, os.path.relpath(path))
-    return scale.model_copy(update={"tuned": load_tuned(root, name)})
+    preset = load_preset(root, chosen_preset(reading))
+    if preset is None:
+        return scale.model_copy(update={"tuned": load_tuned(root, name)})
+    tuned = load_tuned(root, name) if preset.tuned else None
+    return scale.model_copy(update={"tuned": tuned, "description": f"{scale.description} Read {preset.label}."})
 
 
 def _grid(method: Method) -> dict[str, float | None]:
@@ -223,6 +286,11 @@ def _wrong_references(decl: Declarations, method: Method, source: str) -> Iterat
                 f"policy {method.policy!r}, but it builds on {reference} of policy "
                 f"{decl.methods[reference].policy!r}: both must be the same"
             )
+    if method.second_of is not None:
+        yield from unknown("method", method.second_of, decl.methods, source)
+        first = decl.methods.get(method.second_of)
+        if first is not None and (first.trains or first.select or method.trains or first.policy != method.policy):
+            yield f"second_of {method.second_of!r}: both must be the same policy, untrained"
     if method.tuned_as is not None:
         yield from unknown("method", method.tuned_as, decl.methods, source)
         if method.tuned_as in decl.methods and decl.methods[method.tuned_as].tuned_as != method.tuned_as:
@@ -242,7 +310,7 @@ def _built_on(decl: Declarations, name: str) -> set[str]:
     found: set[str] = set()
     waiting = [name]
     while waiting:
-        new = {other for other in decl.methods[waiting.pop()].builds_on if other in decl.methods} - found
+        new = {other for other in decl.known[waiting.pop()].builds_on if other in decl.methods} - found
         found |= new
         waiting += new
     return found

@@ -32,6 +32,10 @@ class HttpJudgeSettings(Declared):
     """Such as http://localhost:8000/v1."""
     model: Text = PAPER_MODEL
     """What to ask for."""
+    aggregation: Literal["explicit", "implicit"] = "explicit"
+    """How a reward comes of it: a score from verdicts on each criterion, or one rating r of 1 to 10 as (r - 1) / 9.
+    A task says its own; a domain's tasks and its reward have the same.
+    """
     concurrency: Count = 8
     """Most requests at once."""
     timeout_s: Positive = 120.0

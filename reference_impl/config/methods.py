@@ -3,7 +3,15 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config.fields import (
@@ -18,8 +26,12 @@ from reference_impl.config.fields import (
     Several,
     Share,
 )
-from reference_impl.config.model import Declared
+from reference_impl.config.model import Declared, choose
 from reference_impl.config.schedules import Schedule
+from reference_impl.text.prompts import PROMPTS
+
+PromptName = Annotated[str, AfterValidator(lambda name: choose("prompt", name, PROMPTS, "reference_impl.text.prompts"))]
+"""A prompt that a task or a data row can have."""
 
 
 class PlainPhi(Declared):
@@ -164,6 +176,25 @@ class Auxiliary(Declared):
         return self
 
 
+class RewardReading(Declared):
+    """Another reading of A.2's rewards; each key is for one kind of reward and without effect for the others."""
+
+    correct_badly_formatted: Number = 1.0
+    """math: of a right answer in the wrong format."""
+    no_answer_in_time: Number | None = -1.0
+    """math: of a response that the limit cut before it answered; null: as of any other wrong answer."""
+    format: Literal["boxed", "think"] = "boxed"
+    """math: what is tested: one think block and then a box, or the think block alone."""
+    calls: Literal["all", "last"] = "all"
+    """tool: which `<tool_call>` blocks are read."""
+
+    def of(self, reward: str) -> dict[str, Any]:
+        """What is not the usual value, of the keys that a kind of reward has."""
+        usual = type(self)()
+        keys = {"math": ("correct_badly_formatted", "no_answer_in_time", "format"), "tool": ("calls",)}.get(reward, ())
+        return {key: getattr(self, key) for key in keys if getattr(self, key) != getattr(usual, key)}
+
+
 class Method(Declared):
     """An entry of methods.yaml, in the paper's units: steps are the paper's steps."""
 
@@ -195,6 +226,16 @@ class Method(Declared):
     """K, rollouts per prompt; left out: the domain's."""
     sync_every: Count = 1
     """Updates between two weight syncs to the sampler; 1 is strictly on-policy."""
+    old_logprobs: Literal["policy", "sampler"] = "policy"
+    """Denominator of Eq. 2's ratio in the first update after a weight sync: the policy's own log-probabilities, which
+    make it 1, or what the sampler said of its tokens. In a later update it is always the sampler's.
+    """
+    dual_clip: Annotated[float, Field(gt=1)] | None = None
+    """Limit of the ratio where the advantage is negative (Ye et al. 2020); needs a ratio that is not always 1."""
+    tis_cap: Positive | None = None
+    """Cap of truncated importance sampling; left out: the scale's."""
+    reward: RewardReading | None = None
+    """How the domain's reward is read; left out: as docs/fidelity.md says."""
     mixed: Mixed | None = None
     auxiliary: Auxiliary | None = None
     normalise: bool = True
@@ -209,6 +250,13 @@ class Method(Declared):
     select: Select | None = None
     keep: Literal["best", "epoch"] = "best"
     """Which checkpoints a run keeps: its best on validation, or that of every epoch."""
+
+    prompts: dict[PromptName, PromptName] = Field(default_factory=dict)
+    """Prompt of a task → the one that it is evaluated with instead."""
+    second_of: str | None = None
+    """The method with the same checkpoint of which this is the evaluation with other `prompts`: in a column where those
+    have an effect, tables and claims take whichever of the two has the higher score (A.3).
+    """
 
     @property
     def trains(self) -> bool:
@@ -227,6 +275,10 @@ class Method(Declared):
             raise ValueError("mixed groups need a demonstration of every prompt: expert: aligned")
         if self.auxiliary and self.auxiliary.demonstrations and not self.mixed:
             raise ValueError("auxiliary demonstrations are those of mixed groups: give `mixed`")
+        if self.dual_clip is not None and self.sync_every == 1 and self.old_logprobs == "policy":
+            raise ValueError("dual_clip: the ratio is always 1 here: give old_logprobs: sampler, or sync_every above 1")
+        if self.second_of is not None and not self.prompts:
+            raise ValueError("second_of needs prompts: with the same ones it would be the same evaluation")
         if self.trains:
             missing = [key for key in ("budget", "mu") if getattr(self, key) is None]
             if missing:

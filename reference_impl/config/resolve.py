@@ -22,6 +22,9 @@ from reference_impl.mu import MU_SCHEDULES, Signals, scale_params
 NAMES = frozenset({"method", "domain", "scale", "policy", "init", "data", "expert"})
 """Fields that name what stands in other fields, or in files."""
 
+LATER: dict[str, Any] = {"old_logprobs": "policy", "dual_clip": None, "reward_reading": {}}
+"""Settings that came later, with the value at which a run is one of before: it is then left out everywhere."""
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -82,6 +85,12 @@ class RunConfig:
     """An update computes the prompt of a group once, in packed rows."""
     sample_ahead: bool = False
     """Rollouts of the next step are sampled while an update runs, by the policy before it."""
+    old_logprobs: str = "policy"
+    """Whose log-probabilities the ratio of Eq. 2 has below the line, right after a weight sync: policy or sampler."""
+    dual_clip: float | None = None
+    """Limit of the ratio where the advantage is negative."""
+    reward_reading: dict[str, Any] = field(default_factory=dict)
+    """What is not A.2's reward as it is usually read here."""
     phi_file: Path | None = None
     """Where a φ of the user's is; what it computes is part of the run's code, where it lies of nothing."""
 
@@ -92,7 +101,11 @@ class RunConfig:
             "strategy": self.strategy.model_dump(),
             "engine_options": self.engine_options.given(),
         }
-        values = {key: value for key, value in vars(self).items() if key != "phi_file"}
+        values = {
+            key: value
+            for key, value in vars(self).items()
+            if key != "phi_file" and not (key in LATER and value == LATER[key])
+        }
         return json.loads(json.dumps({**values, **models}))
 
     def settings(self) -> dict[str, Any]:
@@ -236,7 +249,10 @@ def resolve_run(decl: Declarations, scale: Scale, run: str, domain: str, seed: i
         rollout_batch=scale.rollout_batch,
         strategy=scale.strategy_of(policy),
         engine_options=scale.engine_options,
-        tis_cap=scale.tis_cap,
+        tis_cap=scale.tis_cap if method.tis_cap is None else method.tis_cap,
+        old_logprobs=method.old_logprobs,
+        dual_clip=method.dual_clip,
+        reward_reading=method.reward.of(paper.reward) if method.reward else {},
         share_prompts=scale.share_prompts,
         sample_ahead=scale.sample_ahead,
         phi_file=decl.phi_file(method),

@@ -12,14 +12,14 @@ from reference_impl.judge.http_judge import HttpJudge
 from reference_impl.judge.rubric import Judge, LocalJudge
 
 
-def build_judge(settings: LocalJudgeSettings | HttpJudgeSettings, *, aggregation: str = "explicit") -> Judge:
+def build_judge(settings: LocalJudgeSettings | HttpJudgeSettings, *, aggregation: str | None = None) -> Judge:
     """The judge that `settings` describe. Nothing is sent yet.
 
-    aggregation: how a model's verdicts become a score, one of judge.prompt.AGGREGATIONS. Raises ValueError for one that
-    the judge cannot do, and for an address and an API key that do not go together.
+    aggregation: how a model's verdicts become a score, one of judge.prompt.AGGREGATIONS; None: as the settings say.
+    Raises ValueError for one that the judge cannot do, and for an address and an API key that do not go together.
     """
     if isinstance(settings, LocalJudgeSettings):
-        if aggregation != "explicit":
+        if aggregation not in (None, "explicit"):
             raise ValueError("a local judge gives a verdict on each criterion; one rating needs kind http")
         return LocalJudge(settings.noise)
     endpoint = Endpoint(settings.url, settings.model, os.environ.get(KEY_VARIABLE), timeout_s=settings.timeout_s)
@@ -27,6 +27,6 @@ def build_judge(settings: LocalJudgeSettings | HttpJudgeSettings, *, aggregation
         endpoint,
         cache=VerdictCache(Path(settings.cache)),
         prices=Prices(*settings.prices, settings.budget),
-        aggregation=aggregation,
+        aggregation=settings.aggregation if aggregation is None else aggregation,
         concurrency=settings.concurrency,
     )

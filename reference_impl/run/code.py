@@ -37,6 +37,8 @@ def run_code(config: RunConfig) -> dict[str, str]:
     if always != 1:
         parts["advantages"] = ["reference_impl.advantages:group_advantages"]
         parts["rl loss"] = [f"{LOSSES}:grpo_loss", f"{LOSSES}:chord_loss"]
+        if config.dual_clip is not None:
+            parts["rl loss"].append(f"{LOSSES}:dual_clip_grpo_loss")
     if config.mixed["demonstrations"]:
         parts["mixed loss"] = [f"{LOSSES}:demonstration_loss"]
     if config.auxiliary:
@@ -66,4 +68,5 @@ def _reward(config: RunConfig) -> list[str]:
     """Also SFT's, whose checkpoints are chosen by it."""
     if config.judge is not None:
         return [f"{REWARDS}:judge_reward", *JUDGES[config.judge.kind]]
-    return [f"{REWARDS}:REWARDS[{config.reward}]", *([SYMBOLIC] if config.reward == "math" else [])]
+    table = "READ_REWARDS" if config.reward_reading else "REWARDS"
+    return [f"{REWARDS}:{table}[{config.reward}]", *([SYMBOLIC] if config.reward == "math" else [])]

@@ -20,7 +20,8 @@ TRAINING_ONLY = frozenset((
     "seed", "steps", "epochs", "steps_divisor", "mu", "phi", "mixed", "auxiliary", "normalise", "sync_every",
     "sample_ahead",
     "learning_rate", "prompt_rows", "expert_rows", "sft_batch", "rl_prompts", "group_size", "validate_every", "keep",
-    "micro_batch_tokens", "share_prompts", "clip_eps", "betas", "max_grad_norm", "tis_cap",
+    "micro_batch_tokens", "share_prompts", "clip_eps", "betas", "max_grad_norm", "tis_cap", "old_logprobs",
+    "dual_clip",
 ))  # fmt: skip
 """Settings of a run that nothing before its first update depends on."""
 

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from reference_impl.losses import approx_kl, chord_loss, clip_fraction, demonstration_loss, grpo_loss, sft_loss
+from reference_impl.losses import (
+    approx_kl,
+    chord_loss,
+    clip_fraction,
+    demonstration_loss,
+    dual_clip_grpo_loss,
+    grpo_loss,
+    sft_loss,
+)
 from reference_impl.response_weights import signed_weights_BT
 from reference_impl.step.batching import MicroBatch, Statistics, TrainingSequence, micro_batches, token_statistics
 from reference_impl.step.mismatch import ratio_sums, tis_weights_BT
@@ -155,7 +163,12 @@ def rl_loss(objective: Objective, batch: MicroBatch, stats: Statistics, tokens: 
     old_BT = logprobs_BT.detach() if objective.strictly_on_policy else engine_BT
     if objective.strictly_on_policy and objective.tis_cap is not None:
         weights_BT = tis_weights_BT(logprobs_BT, engine_BT, mask_BT, cap=objective.tis_cap)
-    loss = grpo_loss(logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, denom=tokens.group, weights_BT=weights_BT)
+    if objective.dual_clip is None:
+        loss = grpo_loss(logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, denom=tokens.group, weights_BT=weights_BT)
+    else:
+        loss = dual_clip_grpo_loss(
+            logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, dual_clip=objective.dual_clip, denom=tokens.group
+        )
     clipped = clip_fraction(logprobs_BT, old_BT, own_B, mask_BT, clip_eps=eps, denom=tokens.rollout)
     ratio, ratio_squared = ratio_sums(logprobs_BT, engine_BT, mask_BT)
     terms = LossTerms(

@@ -29,6 +29,7 @@ class Objective:
     clip_eps: float
     strictly_on_policy: bool
     tis_cap: float | None
+    dual_clip: float | None
     demonstrations: int
     shaping: float | None
     auxiliary: Mapping[str, TokenWeight]
@@ -59,8 +60,9 @@ def build_objective(config: RunConfig) -> Objective:
         phi=phi,
         phi_needs_global_batch=compares_tokens,
         clip_eps=config.clip_eps,
-        strictly_on_policy=config.sync_every == 1 and not config.sample_ahead,
+        strictly_on_policy=config.sync_every == 1 and not config.sample_ahead and config.old_logprobs == "policy",
         tis_cap=config.tis_cap,
+        dual_clip=config.dual_clip,
         demonstrations=config.mixed["demonstrations"],
         shaping=config.mixed["shaping"],
         auxiliary={kind: partial(entropy_weights_BT, **params) for kind, params in config.auxiliary.items()},

@@ -20,6 +20,8 @@ _MATH_SYSTEM = (
     "using the format: <think>\\n...your reasoning process here... </think>\\n first. You should always "
     "include your final answer in \\boxed{BOX} as closed-form results."
 )
+# A.3: "the default prompt provided by Qwen (Yang et al., 2024b)", as printed there.
+_QWEN_SYSTEM = "Please reason step by step, and put your final answer within \\boxed{ }"
 # Appendix A.3, "Example: Prompt for MMLU-Pro Question".
 _MMLU_PRO_INSTRUCTION = (
     "Below are multiple choice options. You should answer your choice by selecting the index of the option as a number:"
@@ -89,6 +91,10 @@ def _math(row: Row) -> list[Message]:
     return _messages(_MATH_SYSTEM.replace("BOX", " "), row["question"])
 
 
+def _math_qwen(row: Row) -> list[Message]:
+    return _messages(_QWEN_SYSTEM, row["question"])
+
+
 def _mmlu_pro(row: Row) -> list[Message]:
     user = f"{row['question']} {_MMLU_PRO_INSTRUCTION}\n{_numbered(row['options'])}"
     return _messages(_MATH_SYSTEM.replace("BOX", ""), user)
@@ -122,6 +128,7 @@ def _sandbox_medicine(row: Row) -> list[Message]:
 
 PROMPTS: dict[str, Callable[[Row], list[Message]]] = {
     "math": _math,
+    "math-qwen": _math_qwen,
     "mmlu-pro": _mmlu_pro,
     "tool-n1": _tool_n1,
     "medicine": _medicine,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_impl.losses import approx_kl, chord_loss, clip_fraction, grpo_loss, sft_loss
+from reference_impl.losses import approx_kl, chord_loss, clip_fraction, dual_clip_grpo_loss, grpo_loss, sft_loss
 from tests.support.loss_batches import Batch
 
 LN2 = math.log(2)
@@ -96,6 +96,33 @@ def test_grpo_golden_on_both_sides_of_both_clips(
     loss.backward()
     assert loss.item() == pytest.approx(-surrogate / 4, abs=1e-12)
     torch.testing.assert_close(logp.grad, row(-slope / 4))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "surrogate", "slope"),
+    [
+        (4.0, -1.0, -3.0, 0.0),  # max(min(-4, -1.2), -3): limited, no gradient
+        (2.0, -1.0, -2.0, -2.0),  # max(-2, -3): not limited
+        (0.5, -1.0, -0.8, 0.0),  # max(-0.8, -3): Eq. 2's own clip
+        (4.0, 1.0, 1.2, 0.0),  # a positive advantage has no second clip
+    ],
+)
+def test_dual_clip_golden(ratio: float, advantage: float, surrogate: float, slope: float) -> None:
+    logp = row(math.log(ratio), grad=True)
+    arguments = (logp, row(0.0), torch.tensor([advantage]), torch.ones(1, 1))
+    loss = dual_clip_grpo_loss(*arguments, clip_eps=EPS, dual_clip=3.0, denom=4)
+    loss.backward()
+    assert loss.item() == pytest.approx(-surrogate / 4, abs=1e-12)
+    torch.testing.assert_close(logp.grad, row(-slope / 4))
+    if ratio < 3:
+        assert loss.item() == grpo_loss(*arguments, clip_eps=EPS, denom=4).item()
+
+
+@pytest.mark.parametrize("dual_clip", [1.0, -3.0, math.inf, math.nan])
+def test_dual_clip_is_finite_and_above_one(dual_clip: float) -> None:
+    arguments = (row(0.0), row(0.0), torch.ones(1), torch.ones(1, 1))
+    with pytest.raises(ValueError, match=r"dual_clip is .*; allowed: finite and > 1"):
+        dual_clip_grpo_loss(*arguments, clip_eps=EPS, dual_clip=dual_clip, denom=1)
 
 
 def test_clip_range_follows_clip_eps() -> None:

@@ -1,5 +1,7 @@
 """Rewards of Appendix A.2, case by case, and those of a judge (B.4)."""
 
+import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,16 @@ import pytest
 
 from reference_impl.config import HttpJudgeSettings, LocalJudgeSettings
 from reference_impl.judge.rubric import LocalJudge
-from reference_impl.rewards import REWARDS, Graded, Reward, build_reward, judge_reward, math_reward, tool_reward
+from reference_impl.rewards import (
+    READ_REWARDS,
+    REWARDS,
+    Graded,
+    Reward,
+    build_reward,
+    judge_reward,
+    math_reward,
+    tool_reward,
+)
 from tests.support.judge_server import Handler, broken, good, serve
 
 # response, truncated, reward against the gold 42
@@ -105,6 +116,7 @@ TOOL = [
     (call(f'[{{"type": "function", "id": "c1", "function": {F}}}, {G}]'), 1.0),
     (call(f"[{F}, {G}]".replace("{}", '"{}"')), 1.0),
     (call(f"[{F}, {G}]") + " done", 1.0),
+    (call(f"[{F}, {G}]") + " <think>", 0.0),  # a second block begins, wherever it stands
     (call(f"[{F}]"), 0.0),
     (call(f"[{F}, {G}, {G}]"), 0.0),  # repeats count
     (call(f"[{F}, {F}]"), 0.0),
@@ -130,6 +142,50 @@ TOOL = [
 def test_tool_reward(response: str, reward: float) -> None:
     assert tool_reward(response, GOLD) == reward
     assert REWARDS["tool"](response, GOLD, False).correct is (reward == 1.0)
+
+
+@pytest.mark.parametrize(("response", "truncated", "reward"), MATH)
+def test_math_read_as_usual_is_the_reward(response: str, truncated: bool, reward: float) -> None:
+    assert READ_REWARDS["math"](response, "42", truncated) == REWARDS["math"](response, "42", truncated)
+
+
+@pytest.mark.parametrize(
+    ("response", "truncated", "reading", "reward"),
+    [
+        (r"\boxed{42}", False, {"correct_badly_formatted": 0.9}, 0.9),
+        (r"<think>a</think>\boxed{42}", False, {"correct_badly_formatted": 0.9}, 1.0),
+        ("<think>a", True, {"no_answer_in_time": None}, -0.1),
+        ("<think>a</think>", True, {"no_answer_in_time": None, "format": "think"}, 0.0),
+        ("<think>a</think> 42", False, {"format": "think"}, 0.0),  # no box, and yet well formatted
+        ("<think>a</think> 42", False, {"format": "boxed"}, -0.1),
+        ("<think>a</think> 42", True, {"format": "think"}, -1.0),
+    ],
+)
+def test_math_read_otherwise(response: str, truncated: bool, reading: dict[str, Any], reward: float) -> None:
+    graded = build_reward("math", None, seed=0, reading=reading).grade(response, "42", truncated)
+    assert (graded.reward, graded.score) == (reward, float(reward > 0))
+
+
+@pytest.mark.parametrize(("response", "reward"), TOOL)
+def test_tool_read_as_usual_is_the_reward(response: str, reward: float) -> None:
+    assert READ_REWARDS["tool"](response, GOLD) == REWARDS["tool"](response, GOLD, False)
+
+
+@pytest.mark.parametrize(
+    ("response", "reward"),
+    [
+        (call(f"[{F}, {G}]"), 1.0),
+        (call("not json") + " no: " + call(f"[{F}, {G}]", think=""), 1.0),  # a guess is passed over
+        (call(f"[{F}, {G}]") + call(f"[{F}]", think=""), 0.0),
+        (call(F) + call(G, think=""), 0.0),  # half of the calls
+        (call(f"[{F}, {G}]", think=""), 0.0),
+        (f"<think>maybe {call(F, think='')}</think>" + call(f"[{F}, {G}]", think=""), 1.0),
+        (call(f"[{F}, {G}]") + "<tool_call>", 0.0),
+        ("<think>t</think> none", 0.0),
+    ],
+)
+def test_the_last_call_alone(response: str, reward: float) -> None:
+    assert build_reward("tool", None, seed=0, reading={"calls": "last"}).grade(response, GOLD, False).reward == reward
 
 
 def test_tool_format_is_a_matter_of_its_own() -> None:
@@ -204,6 +260,19 @@ def test_a_model_as_the_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(RuntimeError, match=r"no reward, since the judge failed: .*status 401"):
             reward.grade_all([f"MRI {n}" for n in range(50)], [JUDGED_GOLD] * 50, [False] * 50)
         assert len(server.payloads) < 10
+
+
+def test_one_rating_as_the_reward(tmp_path: Path) -> None:
+    def rates(handler: Handler, number: int, payload: Any) -> None:
+        code = re.search(r"<answer-(\w+)>", payload["messages"][-1]["content"])
+        assert code is not None
+        handler.complete(json.dumps({"code": code[1], "explanation": "good", "rating": 7}))
+
+    with serve(rates) as server:
+        settings = {"kind": "http", "url": server.url, "cache": str(tmp_path / "c"), "aggregation": "implicit"}
+        reward = build_reward("judge", HttpJudgeSettings.model_validate(settings, strict=True), seed=0)
+        graded = reward.grade("CT", JUDGED_GOLD, False)
+    assert graded == Graded(pytest.approx(6 / 9), False, True, pytest.approx(6 / 9))  # (7 - 1) / 9
 
 
 @pytest.mark.parametrize(

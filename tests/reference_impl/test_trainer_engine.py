@@ -186,6 +186,39 @@ def test_cap_has_no_effect_where_the_ratio_is_over_the_samplers_logprobs(tiny_po
     assert found[0] == found[1] and 0 < (found[0]["engine_ess"] or 0) < 1
 
 
+def test_the_samplers_log_probs_as_the_old_ones_and_a_second_clip(tiny_policy: Path, tmp_path: Path) -> None:
+    """With r = 4 and 1/4 by turns, written again: A r clipped at 0.8 and 1.2, and at 3 where A is negative.
+
+    Whether weights were synced for this step or for the one before makes no difference to what is below the line.
+    """
+    sequences = [s for s in sequences_of(tiny_policy) if s.kind == "rollout"]
+    sequences = with_engine_logprobs(sequences, tiny_policy, torch.tensor(4.0).log().item())
+    asked: dict[str, dict[str, Any]] = {
+        "policy": {},
+        "sampler": {"old_logprobs": "sampler"},
+        "limited": {"old_logprobs": "sampler", "dual_clip": 3.0},
+        "relaxed": {"sync_every": 8, "steps": 8, "validate_every": 8},
+    }
+    found = {
+        name: one_update(trainer_of(config_of("grpo", **changes), tiny_policy, tmp_path / name), sequences, 0.0)
+        for name, changes in asked.items()
+    }
+    tokens = sum(len(s.response_ids) for s in sequences)
+
+    def by_hand(positive: tuple[float, float], negative: tuple[float, float]) -> float:
+        terms = [
+            s.advantage * (positive if s.advantage > 0 else negative)[i % 2]
+            for s in sequences
+            for i in range(len(s.response_ids))
+        ]
+        return -sum(terms) / tokens
+
+    assert found["policy"]["grpo_loss"] == pytest.approx(by_hand((1, 1), (1, 1)), rel=1e-4)
+    assert found["sampler"]["grpo_loss"] == pytest.approx(by_hand((1.2, 0.25), (4, 0.8)), rel=1e-4)
+    assert found["limited"]["grpo_loss"] == pytest.approx(by_hand((1.2, 0.25), (3, 0.8)), rel=1e-4)
+    assert found["relaxed"] == found["sampler"]
+
+
 def test_weights_of_the_loss_are_factors_of_its_terms() -> None:
     logprobs_BT = torch.tensor([[-1.0, -2.0], [-0.5, -3.0]], requires_grad=True)
     weights_BT = torch.tensor([[2.0, 0.5], [0.0, float("nan")]])

@@ -76,6 +76,12 @@ def test_nothing_to_grade_again(target: str, method: str) -> None:
         call.begin(["/bin/snakemake", target], [target], {target: []}, [])
 
 
+def test_sensitivity_is_of_the_usual_reading() -> None:
+    line = ["/bin/snakemake", "sensitivity"]
+    with pytest.raises(ValueError, match="sensitivity compares each reading with the usual one: leave out reading=rel"):
+        call.begin(line, ["sensitivity"], {}, [], "released")
+
+
 def test_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match=r"compare: which\? --config methods="):
         call.begin(["/bin/snakemake", "compare"], ["compare"], {}, [])

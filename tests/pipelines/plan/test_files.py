@@ -13,6 +13,20 @@ def plan(request: pytest.FixtureRequest) -> Plan:
     return load_plan({"scale": request.param})
 
 
+def test_the_untrained_policy_is_asked_with_two_prompts_where_tasks_have_the_papers() -> None:
+    for scale, asked in (("mini", False), ("paper", True), ("gpu1", True)):
+        plan = load_plan({"scale": scale, "mine": ""})
+        second = f"results/{scale}/scores/math/original_qwen/seed0.parquet"
+        assert (second in plan.files.report_sources("table1")) is asked
+        assert (plan.hashes.tasks("math", "original_qwen") != plan.hashes.tasks("math", "original")) is asked
+        assert plan.hashes.tasks("math", "original") == plan.hashes.tasks("math")
+    paper = load_plan({"scale": "paper", "mine": ""})
+    assert paper.choice.second_of("original", "tool") is None and paper.choice.second_of("grpo", "math") is None
+    assert paper.files.scores("original_weak", ("math",)) == [
+        f"results/paper/scores/math/{name}/seed0.parquet" for name in ("original_weak", "original_weak_qwen")
+    ]
+
+
 def test_every_target_is_made_of_files_of_its_own_scale(plan: Plan) -> None:
     for name, files in plan.files.targets().items():
         if name != "original":

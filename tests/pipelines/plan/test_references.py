@@ -31,6 +31,14 @@ def test_references_between_files_are_checked(tmp_path: Path, name: str, old: st
         load_plan({"scale": "mini"}, configuration(tmp_path, name, old, new))
 
 
+def test_reward_and_evaluation_are_one_score_of_the_judge(tmp_path: Path) -> None:
+    said = (
+        "medicine: the reward is the judge's explicit score, rar-medicine-rating its implicit one: judge: {aggregation"
+    )
+    with pytest.raises(ValueError, match=said):
+        load_plan({"scale": "paper"}, configuration(tmp_path, "scales/paper.yaml", "aggregation: implicit, ", ""))
+
+
 def test_a_schedule_longer_than_its_run_is_a_warning(tmp_path: Path) -> None:
     assert [load_plan({"scale": scale}).warnings() for scale in SCALES] == [[]] * len(SCALES)
     root = configuration(tmp_path, "methods.yaml", "tool: 30, medicine: 50}", "tool: 120, medicine: 50}")

@@ -7,11 +7,11 @@ import pytest
 from pydantic import BaseModel
 
 from reference_impl.config import Domain, Scale
-from reference_impl.config.methods import Phi, ResponseWeight
+from reference_impl.config.methods import Phi, ResponseWeight, RewardReading
 from reference_impl.config.schedules import Schedule
 from reference_impl.mu import MU_SCHEDULES
 from reference_impl.response_weights import entropy_weights_BT
-from reference_impl.rewards import JUDGED_REWARD, REWARDS
+from reference_impl.rewards import JUDGED_REWARD, READ_REWARDS, REWARDS
 from reference_impl.rollout import ENGINES
 from reference_impl.token_weights import TOKEN_WEIGHTS
 
@@ -51,6 +51,15 @@ def test_schedules_and_token_weights(union: Any, tag: str, functions: dict[str, 
 
 def test_weights_of_responses() -> None:
     assert fields(ResponseWeight, "") == parameters(entropy_weights_BT)
+
+
+def test_readings_of_rewards() -> None:
+    declared = fields(RewardReading, "")
+    assert declared == {key: value for function in READ_REWARDS.values() for key, value in parameters(function).items()}
+    other = RewardReading(correct_badly_formatted=0.5, no_answer_in_time=None, format="think", calls="last")
+    for reward, function in READ_REWARDS.items():
+        assert set(other.of(reward)) == set(parameters(function)) and not RewardReading().of(reward)
+    assert not other.of(JUDGED_REWARD)
 
 
 def test_engines_and_rewards() -> None:

@@ -35,6 +35,12 @@ def test_http() -> None:
     assert Path("c.sqlite").is_file()
 
 
+def test_a_task_says_its_own_aggregation_and_else_the_settings_do() -> None:
+    settings = parse_judge(f"{{kind: http, url: {URL}, aggregation: implicit}}", "test")
+    named = [build_judge(settings, aggregation=given).name for given in (None, "explicit")]
+    assert [name.split(", ")[1] for name in named] == ["implicit", "explicit"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -37,6 +37,14 @@ def test_parts(run: str, parts: set[str]) -> None:
     assert "correction" in run_code(replace(config(run), tis_cap=2.0))
 
 
+def test_other_readings_are_other_code() -> None:
+    usual = config("grpo")
+    clipped = run_code(replace(usual, old_logprobs="sampler", dual_clip=3.0))
+    read = run_code(replace(usual, reward_reading={"format": "think"}))
+    assert {part for part, code in run_code(usual).items() if clipped[part] != code} == {"rl loss"}
+    assert {part for part, code in run_code(usual).items() if read[part] != code} == {"reward"}
+
+
 def test_every_phi_schedule_reward_and_grader_is_its_own() -> None:
     start = config("chord_phi")
     phis = {run_code(replace(start, phi={"name": name}))["phi"] for name in TOKEN_WEIGHTS}

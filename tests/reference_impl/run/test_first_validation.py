@@ -88,6 +88,7 @@ CHANGES: dict[str, Any] = {
     "engine": "vllm",
     "rollout_batch": 7,
     "temperature": 0.5,
+    "reward_reading": {"calls": "last"},
 }
 """A change to every setting that decides it, but those whose types are large: the next test has them."""
 
