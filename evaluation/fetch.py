@@ -39,7 +39,8 @@ def fetch(task: Task, out: Path, data: Path | None) -> Path:
     elif isinstance(task.data, Hub):
         _download(task.data, part)
     else:
-        where = (isinstance(task.data, Local) and task.data.note) or "the data stage makes it"
+        notes = {"generated": "The data stage makes it", "own": "It has no questions but your own"}
+        where = (isinstance(task.data, Local) and task.data.note) or notes.get(task.data.source, "")
         raise ValueError(f"{task.name} has no pinned source on the hub; give --data PATH. {where}")
     load_items(task, part)
     if target.is_dir():

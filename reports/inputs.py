@@ -83,7 +83,7 @@ class Results:
         """
         target = path.with_name("run.json") if "runs" in path.parts else path
         return ValueError(
-            f"{path} is missing; make it with: snakemake --cores all {target} --config scale={self.scale.name}"
+            f"{path} is missing; make it with: snakemake --cores all {target} --config scale={self.scale.asked_as}"
             + (f" reading={self.decl.reading}" if self.decl.reading else "")
         )
 

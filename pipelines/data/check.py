@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.data.overlap import benchmark_rows, normalise, question_text
 from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
-from reference_impl.config import choose, expert_file, load_declarations, load_scale
+from reference_impl.config import benchmark_tasks, choose, expert_file, load_declarations, load_scale
 from reference_impl.files import file_hash, write_json
 from reference_impl.run.rows import check_files, report
 
@@ -42,7 +42,7 @@ def check(domain: str, scale_name: str, expert: str, data: Path, benchmarks: Pat
     sizes = split_rows(decl, scale, domain)
     names = [PROMPTS, VALIDATION, expert_file(choose("expert", expert, decl.domains[domain].experts, "domains.yaml"))]
     found = check_files({data / name: sizes[name] for name in names}, decl.domains[domain].reward)
-    sets = benchmark_rows(benchmarks, scale.domains[domain].tasks)
+    sets = benchmark_rows(benchmarks, benchmark_tasks(scale.domains[domain].tasks))
     asked = {question(text, functions): task for task, rows in sets.items() for text, functions in rows}
     if faults := [fault for path, rows in found.items() for fault in overlaps(path, rows, asked)]:
         raise ValueError(report(faults))

@@ -91,7 +91,7 @@ def _is_right(text: str, gold: str) -> bool:
     return graded.correct and graded.well_formatted
 
 
-STAGE = Stage("openr1-math-220k", 2, "math", {"openr1": Pool(OPENR1, candidate)}, split_one_pool)
+STAGE = Stage("openr1-math-220k", 2, ("math",), {"openr1": Pool(OPENR1, candidate)}, split_one_pool)
 
 
 def main(argv: list[str] | None = None) -> None:

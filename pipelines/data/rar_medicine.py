@@ -73,7 +73,7 @@ def assign(ids: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> dict[s
 STAGE = Stage(
     "rar-medicine",
     1,
-    "medicine",
+    ("medicine",),
     # The validation split is read first, so that the others can be kept free of its questions.
     {
         "rar-val": Pool(RAR_VAL, prompt),
@@ -82,6 +82,7 @@ STAGE = Stage(
     },
     assign,
     held_out="rar-val",
+    prompts_apart=False,
 )
 
 

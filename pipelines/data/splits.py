@@ -7,7 +7,8 @@ PROMPTS, VALIDATION = "prompts.jsonl", "validation.jsonl"
 
 def split_rows(decl: Declarations, scale: Scale, domain: str) -> dict[str, int]:
     """File → its number of rows at a scale: RL prompts, validation prompts, and one file per set of demonstrations."""
-    experts = {expert_file(role): expert_rows(decl, scale, domain, role) for role in decl.domains[domain].experts}
+    roles = scale.domains[domain].experts or decl.domains[domain].experts
+    experts = {expert_file(role): expert_rows(decl, scale, domain, role) for role in roles}
     return {
         PROMPTS: domain_size(decl, scale, domain, "prompt_rows"),
         VALIDATION: scale.domains[domain].validation_rows,

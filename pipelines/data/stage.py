@@ -21,7 +21,7 @@ from pipelines.data.overlap import QuestionIndex, benchmark_questions, normalise
 from pipelines.data.quarantine import FilteredError, MalformedError, Tally, what_is_left
 from pipelines.data.sources import Source, describe_file, find_files, read_json, read_records
 from pipelines.data.splits import PROMPTS, VALIDATION, split_rows
-from reference_impl.config import choose, domain_size, expert_file, load_declarations, load_scale
+from reference_impl.config import benchmark_tasks, choose, domain_size, expert_file, load_declarations, load_scale
 from reference_impl.files import file_hash, json_line, whole_file, write_json, write_jsonl
 from reference_impl.run.rows import report, row_faults
 
@@ -67,20 +67,24 @@ Demonstrate = Callable[[str, Sequence[Row], int, Limits, argparse.Namespace], li
 
 @dataclass(frozen=True)
 class Stage:
-    """One domain's real data.
+    """Real data of a domain, or of any of several.
 
     pools: by name, in the order in which they are read. assign: (pool → sorted ids, file → rows wanted) → the ids that
     each file may use, best first. held_out: a pool whose questions no other pool may have. demonstrate: (file, rows,
-    how many, limits, options) → rows with a response, where the source has none.
+    how many, limits, options) → rows with a response, where the source has none. prompts_apart: no demonstration but
+    an aligned one has an RL prompt's question. shown: the sets of demonstrations that the sources have themselves, None
+    for all; those of the others are an expert's stored answers.
     """
 
     name: str
     version: int
-    domain: str
+    domains: tuple[str, ...]
     pools: Mapping[str, Pool]
     assign: Assign
     held_out: str | None = None
     demonstrate: Demonstrate | None = None
+    prompts_apart: bool = True
+    shown: tuple[str, ...] | None = None
 
 
 def split_one_pool(ids: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> dict[str, Sequence[str]]:
@@ -131,7 +135,7 @@ def _candidates(
                         raise MalformedError("unreadable row", record.problem)
                     row = pool.convert(record.row, limits)
                     _check_question(stage, name, row["question"], benchmarks, seen)
-                    line = {"id": _identity(name, row["question"]), "pool": name, **row}
+                    line = {"id": f"{name}-{question_hash(row['question'])}", "pool": name, **row}
                     json_line(line)  # raises for what JSON does not have, such as infinities
                 except MalformedError as error:
                     tally.malformed(path.name, record.number, error)
@@ -159,9 +163,10 @@ def _check_question(
     seen[pool].add(key)
 
 
-def _identity(pool: str, question: str) -> str:
+def question_hash(question: str) -> str:
+    """What a candidate's id ends with: the same for all copies of a question, whichever file they are in."""
     content = f"{DATA_SEED}:{normalise(question)}".encode("utf-8", "surrogatepass")
-    return f"{pool}-{hashlib.blake2b(content, digest_size=8).hexdigest()}"
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def _stored(path: Path, *left_out: str) -> Iterator[Row]:
@@ -201,9 +206,9 @@ def _pick(out: Path, order: Sequence[str], *left_out: str) -> list[Row]:
     return [found[identity] for identity in order]
 
 
-def write_manifest(stage: Stage, out: Path, sizes: Mapping[str, int]) -> None:
+def write_manifest(stage: Stage, domain: str, out: Path, sizes: Mapping[str, int]) -> None:
     """Rows, hashes, mean lengths and the account of the sources, once rows are found to be sound, splits disjoint."""
-    reward = load_declarations().domains[stage.domain].reward
+    reward = load_declarations().domains[domain].reward
     faults = [fault for name in sizes for fault in row_faults(out / name, _stored(out / name), reward)]
     if faults:
         raise ValueError(report(faults))
@@ -211,13 +216,13 @@ def write_manifest(stage: Stage, out: Path, sizes: Mapping[str, int]) -> None:
     for name, rows in splits.items():
         if len(rows) != sizes[name]:
             raise ValueError(f"{out / name}: {len(rows)} rows, but the scale has {sizes[name]}")
-    check_splits(splits, prompts_apart=stage.held_out is None)
+    check_splits(splits, prompts_apart=stage.prompts_apart)
     experts = {name: rows for name, rows in splits.items() if name not in (PROMPTS, VALIDATION)}
     write_json(
         out / MANIFEST,
         {
             "source": stage.name,
-            "world": stage.domain,
+            "world": domain,
             "world_version": stage.version,
             "seed": DATA_SEED,
             **{f"{_key(name)}_rows": len(rows) for name, rows in splits.items()},
@@ -297,26 +302,28 @@ def _named(options: Sequence[str], what: str, pools: Iterable[str]) -> dict[str,
     return found
 
 
-def _tokenizer(path: Path | None) -> Tokenizer | None:
+def load_tokenizer(path: Path | None) -> Tokenizer | None:
+    """The tokenizer of a policy's folder. Raises ValueError where it has none."""
     if path is None:
         return None
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise ValueError(f"--tokenizer {path}: no tokenizer.json there")
+        raise ValueError(f"tokenizer {path}: no tokenizer.json there")
     return Tokenizer.from_file(str(file))
 
 
-def prepare(stage: Stage, options: argparse.Namespace) -> Job:
+def prepare(options: argparse.Namespace) -> Job:
     """Sizes and limits of the scale. Raises ValueError for an unknown scale, and a folder without a tokenizer."""
     decl, scale = load_declarations(), load_scale(options.scale)
-    limit = domain_size(decl, scale, stage.domain, "max_response_tokens")
-    tasks = scale.domains[stage.domain].tasks
-    return Job(options, split_rows(decl, scale, stage.domain), tasks, Limits(limit, _tokenizer(options.tokenizer)))
+    domain = choose("domain", options.domain, scale.domains, f"scale {scale.name}")
+    limit = domain_size(decl, scale, domain, "max_response_tokens")
+    tasks = benchmark_tasks(scale.domains[domain].tasks)
+    return Job(options, split_rows(decl, scale, domain), tasks, Limits(limit, load_tokenizer(options.tokenizer)))
 
 
 def write_file(stage: Stage, name: str, job: Job) -> None:
     """One file of the domain's folder, from those before it."""
-    choose("file", name, [CANDIDATES, *job.sizes, MANIFEST], f"the {stage.domain} domain")
+    choose("file", name, [CANDIDATES, *job.sizes, MANIFEST], f"the {job.options.domain} domain")
     options = job.options
     if name == CANDIDATES:
         if options.benchmarks is None:
@@ -326,7 +333,7 @@ def write_file(stage: Stage, name: str, job: Job) -> None:
         files = Files(local, _named(options.revision, "--revision", stage.pools))
         write_candidates(stage, options.out, index, job.limits, files)
     elif name == MANIFEST:
-        write_manifest(stage, options.out, job.sizes)
+        write_manifest(stage, options.domain, options.out, job.sizes)
     else:
         write_split(stage, options.out, name, job)
 
@@ -335,7 +342,7 @@ def arguments(stage: Stage, description: str | None) -> argparse.ArgumentParser:
     """The command line that every stage has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     pools = ", ".join(stage.pools)
-    parser.add_argument("--domain", choices=[stage.domain], required=True, help="the domain to write the data of")
+    parser.add_argument("--domain", choices=stage.domains, required=True, help="the domain to write the data of")
     parser.add_argument("--scale", required=True, help="scale that sets the sizes")
     parser.add_argument("--file", help=f"write this file only; {CANDIDATES} comes first, {MANIFEST} last")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -353,7 +360,7 @@ def arguments(stage: Stage, description: str | None) -> argparse.ArgumentParser:
 def run(stage: Stage, options: argparse.Namespace) -> None:
     """Write one file, or all of them; a mistake of the user's ends with one line on standard error."""
     try:
-        job = prepare(stage, options)
+        job = prepare(options)
         for name in [options.file] if options.file is not None else [CANDIDATES, *job.sizes, MANIFEST]:
             write_file(stage, name, job)
     except ValueError as error:

@@ -8,11 +8,13 @@ from reference_impl.config import choose
 if TYPE_CHECKING:  # the readers of parquet and tokenizers take most of a second to import
     from pipelines.data.stage import Stage
 
-STAGES = ("openr1_math", "toolace", "trinity_toolace", "rar_medicine")
+OWN = "jsonl"
+"""The stage of a user's own files, which a scale names beside it."""
+STAGES = ("openr1_math", "toolace", "trinity_toolace", "rar_medicine", OWN)
 """Modules of this folder whose rows are read first (candidates) and then cut into splits; the sandbox draws its own."""
 
 
 def load_stage(name: str) -> "Stage":
-    """What a module declares of its domain, version and sources. Raises ValueError naming the known stages."""
+    """What a module declares of its domains, version and sources. Raises ValueError naming the known stages."""
     stage: Stage = importlib.import_module(f"pipelines.data.{choose('data', name, STAGES, 'pipelines/data')}").STAGE
     return stage

@@ -127,7 +127,15 @@ def check_endpoint(options: argparse.Namespace) -> None:
     choose("expert", options.ask, dict.fromkeys(_sources().values()), "--ask: experts of tool in domains.yaml")
 
 
-STAGE = Stage("toolace", 2, "tool", {"toolace": Pool(TOOLACE, candidate)}, split_one_pool, demonstrate=demonstrations)
+STAGE = Stage(
+    "toolace",
+    2,
+    ("tool",),
+    {"toolace": Pool(TOOLACE, candidate)},
+    split_one_pool,
+    demonstrate=demonstrations,
+    shown=(),
+)
 
 
 def with_expert(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

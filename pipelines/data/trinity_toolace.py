@@ -149,11 +149,13 @@ def demonstrations(
 STAGE = Stage(
     "trinity-toolace",
     1,
-    "tool",
+    ("tool",),
     # Demonstrations are read first, so that no prompt has a question of theirs.
     {"sft": Pool(SFT, demonstration), "rl": Pool(RL, prompt)},
     assign,
     held_out="sft",
+    prompts_apart=False,
+    shown=("main",),
     demonstrate=demonstrations,
 )
 

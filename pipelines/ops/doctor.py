@@ -22,6 +22,8 @@ from pipelines.ops.cost import Assumptions, load_assumptions
 from pipelines.ops.estimate import Estimate, disk_needed, estimate_scale, placed_gpus
 from pipelines.ops.machine import SHARED_MEMORY, Machine, Torch
 from pipelines.plan import Plan, load_plan
+from pipelines.plan.missing import missing_files
+from pipelines.plan.own_data import check_own_data, own_domains, own_files
 from pipelines.policy.models import load_models
 from reference_impl.config import ScaleDomain, load_task
 from reference_impl.config.judges import KEY_VARIABLE, LOOPBACK
@@ -194,7 +196,7 @@ class Pinned:
 def on_hub(plan: Plan) -> Iterator[Pinned]:
     """Models, benchmarks and training data of a scale."""
     models = load_models()
-    for model in (models[name] for name in plan.choice.hub_policies):
+    for model in (models[name] for name in plan.choice.hub_policies if name in models):
         path = f"{model.repository}/resolve/{model.revision}/config.json"
         instead, pin = (f"--config policies='{{{model.name}: {what}}}'" for what in ("FOLDER", "HASH"))
         if model.repository is not None:
@@ -261,6 +263,23 @@ def check_hub(machine: Machine, plan: Plan) -> Iterator[Finding]:
             yield Finding("WARN", what, f"answers {status}", "try again later, " + bring)
 
 
+def check_own(plan: Plan) -> Iterator[Finding]:
+    """Whether the user's own training files are sound, and what only the user can bring is there."""
+    if domains := own_domains(plan.choice):
+        what = f"your data of {', '.join(domains)}"
+        try:
+            check_own_data(plan.choice)
+        except ValueError as error:
+            yield Finding(
+                "FAIL", what, str(error), "mend the files, or what the scale says of them (docs/own_model.md)"
+            )
+        else:
+            yield Finding("OK", what, ", ".join(path for name in domains for path in own_files(plan.choice, name)))
+    for sentence in missing_files(plan.choice):
+        what, _, how = sentence.partition(": ")
+        yield Finding("WARN", what, how)
+
+
 def check_judges(machine: Machine, plan: Plan) -> Iterator[Finding]:
     """Whether every judge over HTTP answers at all."""
     for name, sizes in plan.choice.scale.domains.items():
@@ -306,6 +325,7 @@ def examine(plan: Plan, machine: Machine, assumptions: Assumptions) -> list[Find
         findings += check_gpus(machine, torch, plan, rows) if torch and torch.cuda else []
         findings += check_limits(machine, plan)
     findings.append(check_disk(machine, plan, rows))
+    findings += check_own(plan)
     findings += check_hub(machine, plan)
     findings += check_judges(machine, plan)
     return findings

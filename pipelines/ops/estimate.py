@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipelines.ops.alternatives import alternatives, lines
 from pipelines.ops.cost import (
@@ -28,7 +29,7 @@ from pipelines.ops.cost import (
     weight_bytes,
 )
 from pipelines.plan import Plan, load_plan
-from pipelines.policy.models import Model, load_models
+from pipelines.policy.models import Model, load_models, read_model
 from reference_impl.config import EngineOptions, RunConfig, choose, domain_size, load_task, resolve_run
 
 TARGETS = ("everything", "headline")
@@ -279,9 +280,11 @@ def _times(row: Estimate, seeds: int) -> Estimate:
 
 def _model(plan: Plan, name: str) -> Model:
     models = load_models()
-    if name not in models:
-        raise ValueError(f"scale {plan.choice.scale.name}: the size of {name} is not in pipelines/config/models.yaml")
-    return models[name]
+    if name in models:
+        return models[name]
+    if name in plan.choice.given_policies:
+        return read_model(name, Path(plan.choice.given_policies[name]).expanduser())
+    raise ValueError(f"scale {plan.choice.scale.name}: the size of {name} is not in pipelines/config/models.yaml")
 
 
 def render(plan: Plan, rows: Iterable[Estimate], assumptions: Assumptions, price: float | None = None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 
-from pipelines.data.stages import STAGES, load_stage
+from pipelines.data.stages import OWN, STAGES, load_stage
 from reference_impl.config import (
     TUNING_SEED,
     Declarations,
@@ -53,10 +53,16 @@ def _domain_problems(declarations: Declarations, scale: Scale, name: str) -> Ite
         return
     domain = declarations.domains[name]
     yield from unknown("data", sizes.data, ["sandbox", *STAGES], "pipelines/data")
-    if sizes.data in STAGES and load_stage(sizes.data).domain != name:
-        yield f"data {sizes.data} is for the domain {load_stage(sizes.data).domain}"
-    if sizes.data_options and sizes.data == "sandbox":
+    if sizes.data in STAGES and name not in load_stage(sizes.data).domains:
+        yield f"data {sizes.data} is for the domain {' or '.join(load_stage(sizes.data).domains)}"
+    if sizes.data_options and sizes.data in ("sandbox", OWN):
         yield f"data {sizes.data} has no options"
+    if sizes.data == OWN and sizes.files is None:
+        yield f"data {OWN} needs files: {{questions: FILE}}"
+    if sizes.data != OWN and sizes.files is not None:
+        yield f"files: data {sizes.data} reads none; data {OWN} does"
+    for role in sizes.experts or ():
+        yield from unknown("expert", role, domain.experts, "domains.yaml: experts")
     for role in sizes.policies:
         yield from unknown("policy", role, domain.policies, "domains.yaml: policies")
     for role in domain.policies:

@@ -9,7 +9,7 @@ from pipelines.data.stages import STAGES
 from pipelines.plan.choice import Choice
 from pipelines.plan.digest import digest
 from pipelines.plan.local import is_folder
-from reference_impl.config import TUNING_SEED, expert_file, load_task
+from reference_impl.config import TUNING_SEED, benchmark_tasks, expert_file, load_task
 
 PAGES = {"index": "headline", "everything": "everything"}
 """Pages of the report → the list of tables, figures and pages that each shows."""
@@ -65,13 +65,26 @@ class Files:
     def benchmark_sources(self, tasks: Iterable[str]) -> list[str]:
         """What must be there before tasks' questions are asked: the sandbox makes all of its own at once."""
         others = [task for task in tasks if task not in self.choice.own_questions]
-        return sorted({self.benchmarks if _is_generated(task) else self._benchmark(task) for task in others})
+        return sorted({self._source(task) for task in others})
+
+    def compared_with(self, domain: str) -> list[str]:
+        """The benchmarks that a domain's training questions must not be of, also where others are asked in their place.
+
+        Left out are those that nothing but a file of the user's could be, and that is the others.
+        """
+        others = {task for task in self.choice.own_questions if load_task(task).data.source == "local"}
+        tasks = benchmark_tasks(self.choice.scale.domains[domain].tasks)
+        return sorted({self._source(task) for task in tasks if task not in others})
 
     def questions(self, task: str) -> str:
         """The file or folder with a task's questions: the user's, or the one among the benchmarks."""
-        return self.choice.data[task].path if task in self.choice.data else self._benchmark(task)
+        return self.choice.data[task].path if task in self.choice.data else self.benchmark(task)
 
-    def _benchmark(self, task: str) -> str:
+    def _source(self, task: str) -> str:
+        return self.benchmarks if _is_generated(task) else self.benchmark(task)
+
+    def benchmark(self, task: str) -> str:
+        """A task's questions among the benchmarks."""
         return f"{self.benchmarks}/{task}" if is_folder(task) else f"{self.benchmarks}/{task}.jsonl"
 
     # ---- Runs and their checkpoints
@@ -81,7 +94,10 @@ class Files:
         return self.data_of(domain, self.choice.declarations.owner(run)[0].expert)
 
     def data_of(self, domain: str, expert: str) -> list[str]:
-        """The files that runs with one set of demonstrations read."""
+        """The files that runs with one set of demonstrations read. Raises ValueError where there is no such set."""
+        if expert_file(expert) not in self.choice.splits(domain):
+            has, scale = ", ".join(self.choice.scale.domains[domain].experts or ()), self.choice.scale.name
+            raise ValueError(f"scale {scale}: {domain} has no demonstrations {expert!r} (its `experts`: {has})")
         return [f"{self.results}/data/{domain}/{name}" for name in (PROMPTS, VALIDATION, expert_file(expert))]
 
     def checked(self, domain: str, run: str) -> str:

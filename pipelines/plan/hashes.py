@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.data.stages import load_stage
 from pipelines.plan.choice import Choice
 from pipelines.plan.digest import digest
+from pipelines.plan.own_data import own_files
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
 from reference_impl.config import domain_size, load_task, resolve_run
@@ -65,11 +66,13 @@ class Hashes:
         """Of which rows may become a domain's data."""
         sizes = self.choice.scale.domains[domain]
         version, options = _data_version(sizes.data, domain), _deciding(sizes.data_options)
-        return digest([sizes.data, version, self._response_limit(domain), sorted(sizes.tasks), options])
+        made = [sizes.data, version, self._response_limit(domain), sorted(sizes.tasks), options]
+        own = [own_files(self.choice, domain), sizes.files.given()] if sizes.files else []
+        return digest([*made, *own])
 
     def benchmark(self, task: str) -> str:
         """Of where a task's questions come from."""
-        return digest([load_task(task).data.given(), self._local(task)])
+        return digest([load_task(task).data.given(), None if task in self.choice.own_questions else self._local(task)])
 
     def worlds(self) -> str:
         """Of the sandbox's benchmarks."""

@@ -20,6 +20,7 @@ from pipelines.plan.choice import Choice
 from pipelines.plan.files import Files
 from pipelines.plan.hashes import Hashes
 from pipelines.plan.local import local_data
+from pipelines.plan.missing import missing_files, missing_revisions
 from pipelines.plan.options import Options
 from pipelines.plan.workflow import parse_workflow
 from pipelines.policy.origin import check_policies
@@ -59,9 +60,10 @@ class Plan:
         return self.choice.declarations.reading
 
     def warnings(self) -> list[str]:
-        """What is allowed and probably not meant."""
+        """What is allowed and probably not meant, and what jobs will fail without."""
         declared = self.choice.declarations, self.choice.scale
-        return schedule_warnings(*declared) + tuning_warnings(*declared)
+        missing = missing_files(self.choice) + missing_revisions(self.choice)
+        return schedule_warnings(*declared) + tuning_warnings(*declared) + missing
 
     def notes(self) -> list[str]:
         """What an edit of the code makes again, of what there is."""
@@ -85,7 +87,8 @@ def load_plan(config: Mapping[str, Any], root: Path = CONFIG_DIR) -> Plan:
     check_scale(declarations, scale)
     data = {task: local_data(scale, task, path) for task, path in workflow.data.items()}
     compared = compared_methods(declarations, scale, workflow.methods)
-    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, workflow.policies, compared)
+    policies = {**scale.models, **workflow.policies}
+    choice = Choice(declarations, scale, workflow.seeds or scale.seeds, data, policies, compared)
     check_policies(choice.policies, choice.given_policies, scale.name)
     return Plan(choice)
 

@@ -31,8 +31,9 @@ class Options:
         return known + _words(sizes.data_options)
 
     def fetch(self, task: str) -> list[str]:
-        """Options of evaluation.fetch: the user's file, if there is one."""
-        return ["--data", self.choice.data[task].path] if task in self.choice.data else []
+        """Options of evaluation.fetch: the user's copy, if there is one."""
+        copied = task in self.choice.data and task not in self.choice.own_questions
+        return ["--data", self.choice.data[task].path] if copied else []
 
     def questions(self, domain: str) -> list[str]:
         """Options of evaluation.generate that name the user's files for a domain's tasks."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from reference_impl.config.fields import DataOptions, Several
+from reference_impl.config.fields import DataOptions, LocalPath, Several
 from reference_impl.config.model import Declared, parse
 
 SOURCE = "workflow.yaml or --config"
@@ -17,14 +17,13 @@ def _number(value: Any) -> Any:
 
 
 Seed = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-LocalPath = Annotated[str, Field(min_length=1)]
 
 
 class Workflow(Declared):
     """What `snakemake --config key=value` may change."""
 
     scale: str
-    """A file of `pipelines/config/scales`."""
+    """A file of `pipelines/config/scales`, or the path of one of your own: `--config scale=my_scale.yaml`."""
     seeds: Several[Seed] | None = None
     """Left out: the scale's own. `--config seeds='[0,1,2]'`."""
     data: dict[str, LocalPath] = Field(default_factory=dict)

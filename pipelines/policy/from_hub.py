@@ -29,8 +29,8 @@ PATTERNS = (
 MANIFEST = "manifest.json"
 
 
-def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> None:
-    """Write the model's files and their manifest to ``out``.
+def bring(name: str, model: Model | None, revision: str | None, local: Path | None, out: Path) -> None:
+    """Write a model's files and their manifest to ``out``; ``model``: its entry of models.yaml, where it has one.
 
     Raises ValueError without a pinned revision or a folder, for a folder that is no such model, and where the hub
     cannot be reached or refuses.
@@ -41,18 +41,18 @@ def bring(model: Model, revision: str | None, local: Path | None, out: Path) -> 
     if local is not None:
         source = str(local.expanduser())
         files = sorted({path for pattern in PATTERNS for path in Path(source).glob(pattern)})
-    elif model.repository is None:
-        raise ValueError(f"{model.name} is on no hub: give a folder, or make it (pipelines.policy.random_weights)")
+    elif model is None or model.repository is None:
+        raise ValueError(f"{name} is on no hub: give a folder, or make it (pipelines.policy.random_weights)")
     else:
         source = f"{model.repository}@{revision}"
-        instead = f"give a folder or another commit: snakemake --config policies='{{{model.name}: FOLDER or HASH}}'"
+        instead = f"give a folder or another commit: snakemake --config policies='{{{name}: FOLDER or HASH}}'"
         files = download("model", model.repository, revision, PATTERNS, instead)
     for path in files:
         _link_or_copy(path.resolve(), part / path.name)
     _check(model, part, source)
     hashes = {path.name: file_hash(path) for path in sorted(part.iterdir())}
-    origin = {"local": True} if local is not None else {"repository": model.repository, "revision": revision}
-    write_json(part / MANIFEST, {"policy": model.name, **origin, "sha256": hashes})
+    hub = {"repository": model.repository, "revision": revision} if model is not None else {}
+    write_json(part / MANIFEST, {"policy": name, **({"local": True} if local is not None else hub), "sha256": hashes})
     replace_folder(part, out)
 
 
@@ -64,8 +64,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _check(model: Model, folder: Path, source: str) -> None:
-    """Raise ValueError where files are missing, or the configuration is not of this model's shape."""
+def _check(model: Model | None, folder: Path, source: str) -> None:
+    """Raise ValueError where files are missing, or the configuration is not of the shape that models.yaml says."""
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise ValueError(f"{source} is not a model with a config.json and safetensors")
     index = folder / "model.safetensors.index.json"
@@ -74,7 +74,9 @@ def _check(model: Model, folder: Path, source: str) -> None:
         missing = sorted(name for name in shards if not (folder / name).is_file())
         if missing:
             raise ValueError(f"{source}: {', '.join(missing)} of its index are missing")
-    if model.repository is None:
+    if model is None and not list(folder.glob("tokenizer*")):
+        raise ValueError(f"{source} has no tokenizer")
+    if model is None or model.repository is None:
         return  # any model may take the place of random weights
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key, expected in (
@@ -92,7 +94,9 @@ def _check(model: Model, folder: Path, source: str) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Bring one model; a mistake of the user's ends with one line on standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="an entry of pipelines/config/models.yaml")
+    parser.add_argument(
+        "--model", required=True, help="an entry of pipelines/config/models.yaml, or any name with --local"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--revision", help="full commit hash on the hub")
     where.add_argument("--local", type=Path, help="a folder with the model, instead of the hub")
@@ -100,8 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         models = load_models()
-        model = models[choose("model", arguments.model, models, "models.yaml")]
-        bring(model, arguments.revision, arguments.local, arguments.out)
+        if arguments.local is None:
+            choose("model", arguments.model, models, "models.yaml")
+        bring(arguments.model, models.get(arguments.model), arguments.revision, arguments.local, arguments.out)
     except ValueError as error:
         sys.exit(f"error: {error}")
 

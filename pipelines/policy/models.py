@@ -1,6 +1,9 @@
 """The models of the hub that a scale may name, and their shapes: `pipelines/config/models.yaml`."""
 
+import json
+import math
 import os
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -66,6 +69,40 @@ class Model(Declared):
 def load_models(path: Path = CONFIG_DIR / "models.yaml") -> dict[str, Model]:
     """The models on the hub, by name. Raises ValueError with everything that is wrong in the file."""
     return parse(dict[ModelName, Model], _named(read_yaml(path)), os.path.relpath(path))
+
+
+def read_model(name: str, folder: Path) -> Model:
+    """The shape of a user's own model, from its `config.json` and the headers of its safetensors.
+
+    Of a mixture of experts all parameters count as active: no configuration says in the same words which are. Raises
+    ValueError for a configuration that does not say the shape of a decoder in the usual words.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        heads = config["num_attention_heads"]
+        return Model.model_construct(
+            name=name,
+            parameters=sum(map(_elements, folder.glob("*.safetensors"))),
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            layers=config["num_hidden_layers"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            experts=config.get("num_local_experts") or config.get("num_experts") or 1,
+            vocabulary=config["vocab_size"],
+            context=config["max_position_embeddings"],
+        )
+    except KeyError as error:
+        raise ValueError(f"{folder}/config.json: no {error}: its size cannot be estimated") from None
+
+
+def _elements(file: Path) -> int:
+    """Numbers in a safetensors file: its header is JSON behind its length, eight bytes."""
+    with file.open("rb") as content:
+        (length,) = struct.unpack("<Q", content.read(8))
+        header = json.loads(content.read(length))
+    return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
 
 
 def _named(entries: Any) -> Any:

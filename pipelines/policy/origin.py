@@ -15,13 +15,15 @@ from reference_impl.hub import is_revision
 
 
 def check_policies(used: Iterable[str], given: Mapping[str, str], scale: str) -> None:
-    """Raise ValueError for a policy that neither the sandbox nor models.yaml has, and for one given that none uses.
+    """Raise ValueError for a policy that is neither the sandbox's, nor in models.yaml, nor a folder, and for one given
+    that none uses.
 
     used: every policy of the scale. given: model → the user's folder or commit hash.
     """
     used = sorted(set(used))
+    own = [name for name, where in given.items() if not is_revision(where)]
     for name in used:
-        choose("policy", name, [*load_policies(), *load_models()], f"scale {scale}: policies.yaml, models.yaml")
+        choose("policy", name, [*load_policies(), *load_models(), *own], f"scale {scale}: policies.yaml, models.yaml")
     for name, where in given.items():
         choose("policy", name, [name for name in used if not is_shipped(name)], f"policies: models of scale {scale}")
         if not is_revision(where) and not (Path(where).expanduser() / "config.json").is_file():

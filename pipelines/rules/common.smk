@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from pipelines.ops import call, terminal, warm
 from pipelines.ops.try_phi import try_own_phi
 from pipelines.plan import PAGES, load_plan
+from pipelines.plan.own_data import check_once
 from reference_impl.config.mine import MINE
 from reference_impl.config.readings import READING
 
@@ -17,6 +18,7 @@ try:
     os.environ[READING] = PLAN.reading
     if workflow.is_main_process:
         try_own_phi(PLAN.choice.declarations, Path(".snakemake"))
+        check_once(PLAN.choice, Path(".snakemake"))
 except ValueError as error:
     raise WorkflowError(f"Configuration error\n{error}") from None
 

@@ -5,7 +5,7 @@
 
 rule candidates:
     input:
-        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        lambda wildcards: PLAN.files.compared_with(wildcards.domain),
         policy=lambda wildcards: PLAN.files.complete_marker(PLAN.files.policy(wildcards.domain, "main")),
     output:
         f"{RESULTS}/data/{{domain}}/candidates.jsonl",
@@ -23,7 +23,7 @@ rule candidates:
         runtime=480,
     params:
         module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         settings=lambda wildcards: PLAN.hashes.candidates(wildcards.domain),
         options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
@@ -54,7 +54,7 @@ rule data:
         runtime=480,
     params:
         module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         settings=lambda wildcards: PLAN.hashes.split(wildcards.domain, f"{wildcards.split}.jsonl"),
         options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
@@ -83,7 +83,7 @@ rule manifest:
         runtime=60,
     params:
         module=lambda wildcards: PLAN.choice.scale.domains[wildcards.domain].data,
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         options=lambda wildcards, input: PLAN.options.data(wildcards.domain),
         out=subpath(output[0], parent=True),
     message:
@@ -95,7 +95,7 @@ rule manifest:
 
 rule check_rows:
     input:
-        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+        lambda wildcards: PLAN.files.compared_with(wildcards.domain),
         data=lambda wildcards: PLAN.files.data_of(wildcards.domain, wildcards.expert),
     output:
         f"{RESULTS}/data/{{domain}}/checked-{{expert}}.json",
@@ -113,7 +113,7 @@ rule check_rows:
         runtime=60,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         benchmarks=PLAN.files.benchmarks,
         data=subpath(output[0], parent=True),
     message:

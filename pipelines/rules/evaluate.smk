@@ -24,7 +24,7 @@ rule generate:
         start=PLAN.options.start_sampling(),
         benchmarks=PLAN.files.benchmarks,
         results=lambda wildcards: RESULTS,
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         checkpoint=lambda wildcards: PLAN.files.checkpoint(**wildcards),
         settings=lambda wildcards: PLAN.hashes.tasks(wildcards.domain, wildcards.method),
         data=lambda wildcards: PLAN.options.questions(wildcards.domain),
@@ -55,7 +55,7 @@ rule score:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         benchmarks=PLAN.files.benchmarks,
         data=lambda wildcards: PLAN.options.questions(wildcards.domain),
         graders=lambda wildcards: PLAN.hashes.graders(wildcards.domain),

@@ -22,7 +22,7 @@ rule table:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.table),
@@ -53,7 +53,7 @@ rule figure:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.figure),
@@ -83,7 +83,7 @@ rule phi_tokens:
         runtime=PLAN.options.resources("generate")["runtime"],
     params:
         start=PLAN.options.start_sampling(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         policy=subpath(input.policy, parent=True),
         data=subpath(input.data, parent=True),
     message:
@@ -110,7 +110,7 @@ rule phi_figure:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         out=subpath(output[0], parent=True),
@@ -140,7 +140,7 @@ rule case_page:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=lambda wildcards: PLAN.hashes.experiment(wildcards.case_page),
@@ -168,7 +168,7 @@ rule comparison:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         methods=list(PLAN.choice.compared),
@@ -197,7 +197,7 @@ rule ranking:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         boards=PLAN.options.boards(),
@@ -229,7 +229,7 @@ rule sensitivity_table:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         settings=PLAN.hashes.readings(),
@@ -265,7 +265,7 @@ rule site:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         results=lambda wildcards: ASKED,
         seeds=list(PLAN.choice.seeds),
         shown=lambda wildcards: PAGES[wildcards.page],

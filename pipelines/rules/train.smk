@@ -27,7 +27,7 @@ rule train:
         disk_mb=PLAN.options.resources("train")["disk_mb"],
     params:
         start=lambda wildcards: PLAN.options.start_training(wildcards.domain, wildcards.run),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         config_hash=lambda wildcards: PLAN.hashes.run(**wildcards),
         code=lambda wildcards: PLAN.hashes.run_code(**wildcards),
         checkpoint=lambda wildcards: PLAN.files.initial_checkpoint(**wildcards),
@@ -59,7 +59,7 @@ rule select:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         settings=lambda wildcards: PLAN.hashes.selection(wildcards.selection),
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
         out=subpath(output[0], parent=True),
@@ -112,7 +112,7 @@ rule tune:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.choice.scale.name,
+        scale=PLAN.choice.scale.asked_as,
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
     message:
         "Tune: every method's learning rate, by validation accuracy with a seed of its own"

@@ -23,7 +23,7 @@ from reference_impl.config.scales import (
     StrategyChoice,
     TorchChoice,
 )
-from reference_impl.config.tasks import Task, load_task, task_names
+from reference_impl.config.tasks import Task, benchmark_tasks, load_task, task_names
 from reference_impl.config.tuned import TUNING_SEED, Trial, Tuned, TunedMethod, best_trial
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Trial",
     "Tuned",
     "TunedMethod",
+    "benchmark_tasks",
     "best_trial",
     "choose",
     "domain_size",

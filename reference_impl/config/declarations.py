@@ -1,6 +1,7 @@
 """The declaration files, read: methods.yaml, domains.yaml, experiments.yaml, and one scale; and the user's methods."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,12 +12,15 @@ from reference_impl.config.experiments import Experiment, TableEntry, read_exper
 from reference_impl.config.fields import Name
 from reference_impl.config.methods import Domain, Method, OwnPhi
 from reference_impl.config.mine import Mine, find_mine, phi_problems
-from reference_impl.config.model import Declared, choose, parse, read_yaml, refuse, unknown
+from reference_impl.config.model import Declared, choose, hint, parse, read_yaml, refuse, unknown
 from reference_impl.config.readings import FILE, MARK, Readings, chosen_preset, load_preset, load_readings
 from reference_impl.config.scales import Scale
 from reference_impl.config.tuned import load_tuned
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "pipelines" / "config"
+OWN_SCALE = (".yaml", ".yml")
+"""How the path of a scale of the user's own ends."""
+SCALE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 NOT_INHERITED = ("label", "like", "paper")
 """What an entry with `like` says for itself."""
 NOT_THE_PAPERS = "not of the paper"
@@ -201,18 +205,31 @@ def _wrong_phi(mine: Mine, method: Method) -> Iterator[str]:
 
 
 def load_scale(name: str, root: Path = CONFIG_DIR, reading: str | None = None) -> Scale:
-    """Read and check one scale; ``reading``: as of `load_declarations`. Raises ValueError naming the known scales, or
-    every mistake of the file.
+    """Read and check one scale: the project's of this name, or the file of this path, whose stem is then its name.
+
+    ``reading``: as of `load_declarations`. Raises ValueError naming the known scales, or every mistake of the file.
     """
-    choose("scale", name, sorted(path.stem for path in (root / "scales").glob("*.yaml")), "pipelines/config/scales")
-    path = root / "scales" / f"{name}.yaml"
+    known = sorted(path.stem for path in (root / "scales").glob("*.yaml"))
+    own = Path(name).expanduser() if name.endswith(OWN_SCALE) else None
+    if own is None:
+        choose("scale", name, known, "pipelines/config/scales")
+        path = root / "scales" / f"{name}.yaml"
+    else:
+        path, name = own, own.stem
+        if not path.is_file():
+            raise ValueError(f"scale: no such file: {own}{hint(name, known)} (the project has: {', '.join(known)})")
+        if not SCALE_NAME.fullmatch(name) or name in known:
+            raise ValueError(
+                f"scale: {own}: its results would be in results/{name}: call the file otherwise (letters, digits, "
+                f"- and _, and none of {', '.join(known)})"
+            )
     values = parse(dict[str, Any], read_yaml(path), os.path.relpath(path))
     scale = parse(Scale, {**values, "name": name}, os.path.relpath(path))
     preset = load_preset(root, chosen_preset(reading))
-    if preset is None:
-        return scale.model_copy(update={"tuned": load_tuned(root, name)})
-    tuned = load_tuned(root, name) if preset.tuned else None
-    return scale.model_copy(update={"tuned": tuned, "description": f"{scale.description} Read {preset.label}."})
+    tuned = load_tuned(root, name) if preset is None or preset.tuned else None
+    described = scale.description if preset is None else f"{scale.description} Read {preset.label}."
+    file = None if own is None else str(own)
+    return scale.model_copy(update={"tuned": tuned, "description": described, "file": file})
 
 
 def _grid(method: Method) -> dict[str, float | None]:

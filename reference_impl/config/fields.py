@@ -18,6 +18,7 @@ _AS_WRITTEN = WrapValidator(_as_written)
 
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 Count = Annotated[int, Field(ge=1)]
+LocalPath = Annotated[str, Field(min_length=1)]
 GroupSize = Annotated[int, Field(ge=2)]
 Number = Annotated[float, _AS_WRITTEN]
 Positive = Annotated[float, Field(gt=0), _AS_WRITTEN]

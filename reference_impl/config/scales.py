@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from reference_impl.config.fields import (
@@ -11,6 +11,7 @@ from reference_impl.config.fields import (
     Fraction,
     FromOne,
     GroupSize,
+    LocalPath,
     Name,
     Positive,
     Roles,
@@ -18,8 +19,9 @@ from reference_impl.config.fields import (
 )
 from reference_impl.config.judges import JudgeSettings
 from reference_impl.config.methods import Method
-from reference_impl.config.model import Declared
+from reference_impl.config.model import Declared, choose
 from reference_impl.config.tuned import Tuned
+from reference_impl.text.prompts import PROMPTS
 
 
 class EngineOptions(Declared):
@@ -126,6 +128,17 @@ class Resources(Declared):
 Launcher = Annotated[str, Field(pattern=r"^([A-Za-z0-9_./:=@%+,-]|\{processes\}| )+ (-m|--module)( --)?$")]
 
 
+class OwnFiles(Declared):
+    """Data of your own: JSON lines {"question", "answer", "response"}, the response where there is one."""
+
+    questions: LocalPath
+    """RL prompts and validation questions. Those with a response are demonstrations too."""
+    demonstrations: LocalPath | None = None
+    """The demonstrations instead, a response in every row."""
+    prompt: Annotated[str, AfterValidator(lambda name: choose("prompt", name, PROMPTS, "prompts.py"))] | None = None
+    """How a question is asked, a name of reference_impl.text.prompts; left out: as in the domain's public data."""
+
+
 class ScaleDomain(Declared):
     """A domain at a scale. Sizes that are left out are those of domains.yaml."""
 
@@ -133,6 +146,10 @@ class ScaleDomain(Declared):
     """`sandbox`, or a module of pipelines/data."""
     data_options: DataOptions = Field(default_factory=dict)
     """Options of that module, without dashes; NAME: VALUE becomes one option per entry."""
+    files: OwnFiles | None = None
+    """Of `data: jsonl` only: your own files."""
+    experts: Several[Name] | None = None
+    """Sets of demonstrations that the data has; left out: all of domains.yaml."""
     policies: Roles[str]
     """Role → this scale's policy: one of the sandbox's, or a model of models.yaml."""
     judge: JudgeSettings | None = None
@@ -173,7 +190,7 @@ class Evaluation(Declared):
 
 
 class Scale(Declared):
-    """One file of scales/: sizes, engine and hardware, never mathematics."""
+    """One file of scales/, or of your own: sizes, engine and hardware, never mathematics."""
 
     name: str = ""
     """That of the file, whatever stands here."""
@@ -211,9 +228,18 @@ class Scale(Declared):
     """`selected`: a grid's checkpoints are removed once every selection has copied the one that it chose."""
     tuned: SkipJsonSchema[Tuned | None] = Field(default=None, exclude=True)
     """What the scale's file of tuned/ says, whatever stands here."""
+    file: SkipJsonSchema[str | None] = Field(default=None, exclude=True)
+    """Where a file of the user's own lies, whatever stands here; None for the project's."""
+    models: dict[Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")], LocalPath] = Field(default_factory=dict)
+    """Models of your own, which `policies` may name → folder: config.json, safetensors, tokenizer, chat template."""
     domains: Annotated[dict[Name, ScaleDomain], Field(min_length=1)]
     """Those of domains.yaml that it has."""
     evaluation: Evaluation
+
+    @property
+    def asked_as(self) -> str:
+        """What `--scale` of a command and `--config scale=` take."""
+        return self.file or self.name
 
     def tuned_rate(self, domain: str, method: Method) -> float | None:
         """A method's tuned learning rate, in the paper's units; None where the scale has none for it."""

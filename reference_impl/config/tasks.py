@@ -1,5 +1,6 @@
 """The keys of evaluation/tasks/<name>.yaml: benchmarks as data, read by the plan and by the evaluation."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -39,7 +40,13 @@ class Local(Declared):
     """Where it is to be had."""
 
 
-DataSource = Generated | Hub | Local
+class Own(Declared):
+    """Questions of the user's own, and no benchmark's."""
+
+    source: Literal["own"]
+
+
+DataSource = Generated | Hub | Local | Own
 
 
 class Task(Declared):
@@ -62,7 +69,7 @@ class Task(Declared):
     top_p: Fraction = 1.0
     """Share of the probability that is sampled from."""
     rows: Annotated[int, Field(ge=0)]
-    """Expected number of questions."""
+    """Expected number of questions; 0 where they are the user's own."""
     categories: dict[str, int] = Field(default_factory=dict)
     """Expected number of questions in each category, for kinds that have categories."""
     answers_sha256: str | None = None
@@ -86,6 +93,11 @@ class Task(Declared):
 def task_names() -> list[str]:
     """Every task that has a file."""
     return sorted(path.stem for path in TASKS_DIR.glob("*.yaml"))
+
+
+def benchmark_tasks(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of some tasks that are a benchmark's, not the user's own questions."""
+    return tuple(name for name in names if load_task(name).data.source != "own")
 
 
 @cache

@@ -68,7 +68,7 @@ def test_generated_benchmarks_ask_many_questions_a_few_times() -> None:
         ({"kind": "maths"}, "kind: unknown value 'maths'; did you mean 'math'? (allowed: math, mmlu_pro, bfcl, judge)"),
         ({"prompt": "x"}, "prompt: unknown prompt 'x' (reference_impl.text.prompts has: math, "),
         ({"rows": "2"}, "rows: Input should be a valid integer, found '2'"),
-        ({"data": {"source": "web"}}, "data: unknown value 'web' (allowed: generated, hub, local)"),
+        ({"data": {"source": "web"}}, "data: unknown value 'web' (allowed: generated, hub, local, own)"),
         ({"data": {"source": "local", "path": "x"}}, "data.path: unknown key (allowed: source, note)"),
         ({"data": {"source": "hub", "repository": "a/b", "split": "test"}}, "data.revision: missing key"),
         (

@@ -16,6 +16,7 @@ from pipelines.ops.doctor import ROOT, Finding, examine, read_pins
 from pipelines.ops.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
 from reference_impl.config import EngineOptions, HttpJudgeSettings
+from tests.support.own_data import own_row, own_scale, write_rows
 from tests.support.plans import with_domain, with_scale
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
@@ -54,11 +55,22 @@ def levels(found: Mapping[str, Finding]) -> dict[str, str]:
     return {what: finding.level for what, finding in found.items() if finding.level != "OK"}
 
 
-def test_a_machine_as_it_should_be_has_only_revisions_to_be_given(paper: Plan) -> None:
+TO_BE_BROUGHT = (
+    "the questions of bfcl must be brought",
+    "the questions of rar-medicine-rating must be brought",
+    "expert.jsonl of tool needs the answers of DeepSeek-R1",
+    "expert-second.jsonl of tool needs the answers of Qwen2.5-72B-Instruct",
+    "expert-aligned.jsonl of tool needs the answers of DeepSeek-R1",
+)
+"""What scale paper has from nowhere but the user."""
+
+
+def test_a_machine_as_it_should_be_has_only_files_and_revisions_to_be_given(paper: Plan) -> None:
     found = findings(paper)
     # No commit hash of these could be established.
     unpinned = ("microsoft/Phi-mini-MoE-instruct", "ScaleAI/RaR-Medicine (rar-val)", "ScaleAI/RaR-Medicine (rar)")
-    assert levels(found) == {f"hub, {name}": "WARN" for name in unpinned}
+    assert levels(found) == dict.fromkeys([*TO_BE_BROUGHT, *(f"hub, {name}" for name in unpinned)], "WARN")
+    assert "--config data='{bfcl: PATH}'" in found[TO_BE_BROUGHT[0]].found
     assert "data_options='{medicine: {revision: {rar: HASH}}}'" in found["hub, ScaleAI/RaR-Medicine (rar)"].advice
     looked_at = {"Python", "packages", "driver", "CUDA", "compilers", "GPUs", "GPU memory", "NCCL", "memory"}
     assert looked_at | {"shared memory", "open files", "disk", "hub, HuggingFaceH4/aime_2024"} < set(found)
@@ -280,9 +292,18 @@ def test_a_scale_without_gpus_needs_neither_them_nor_the_hub() -> None:
     assert set(found) == {"Python", "packages", "disk"} and not levels(found)
 
 
+def test_the_users_own_files_are_read(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "my.jsonl", [own_row(n) for n in range(10, 50)])
+    scale = str(own_scale(tmp_path, {"questions": str(rows)}))
+    assert findings(load_plan({"scale": scale, "mine": ""}))["your data of math"].level == "OK"
+    rows.unlink()
+    found = findings(load_plan({"scale": scale, "mine": ""}))["your data of math"]
+    assert (found.level, found.found) == ("FAIL", f"files.questions: no such file: {rows}")
+
+
 def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]) -> None:
     doctor.main(["--scale", "paper"], machine())
-    assert "scale paper: 0 FAIL, 3 WARN" in capsys.readouterr().out
+    assert "scale paper: 0 FAIL, 8 WARN" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
         doctor.main(["--scale", "paper"], machine(driver=lambda: None))
     assert end.value.code == 1

@@ -33,11 +33,12 @@ def test_a_plan_is_made_without_torch() -> None:
 
 
 def test_every_stage_has_its_name_and_a_domain() -> None:
-    assert {name: load_stage(name).domain for name in STAGES} == {
-        "openr1_math": "math",
-        "toolace": "tool",
-        "trinity_toolace": "tool",
-        "rar_medicine": "medicine",
+    assert {name: load_stage(name).domains for name in STAGES} == {
+        "openr1_math": ("math",),
+        "toolace": ("tool",),
+        "trinity_toolace": ("tool",),
+        "rar_medicine": ("medicine",),
+        "jsonl": ("math", "medicine"),
     }
     with pytest.raises(ValueError, match="unknown data 'tool_ace'; did you mean 'toolace'"):
         load_stage("tool_ace")

@@ -151,7 +151,7 @@ def checkpoint(folder: Path, **changes: Any) -> Path:
 
 
 def test_a_model_is_its_weights_configuration_and_tokenizer_without_code(tmp_path: Path) -> None:
-    from_hub.bring(TINY, None, checkpoint(tmp_path / "source"), tmp_path / "out")
+    from_hub.bring(TINY.name, TINY, None, checkpoint(tmp_path / "source"), tmp_path / "out")
     taken = ["config.json", "manifest.json", "model.safetensors", "tokenizer.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == taken
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def test_another_model_is_refused(tmp_path: Path, changes: dict[str, Any], remov
     if removed:
         (source / removed).unlink()
     with pytest.raises(ValueError, match=message):
-        from_hub.bring(TINY, None, source, tmp_path / "out")
+        from_hub.bring(TINY.name, TINY, None, source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -183,15 +183,15 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
     (source / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(ValueError, match=r"model-2\.safetensors of its index are missing"):
-        from_hub.bring(TINY, None, source, tmp_path / "out")
+        from_hub.bring(TINY.name, TINY, None, source, tmp_path / "out")
 
 
 def test_a_model_of_the_hub_is_that_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = checkpoint(tmp_path / "snapshot")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(folder))
     with pytest.raises(ValueError, match=r"pinned revision.*'main': .*policies='\{tiny: FOLDER or HASH\}'"):
-        from_hub.bring(TINY, "main", None, tmp_path / "out")
-    from_hub.bring(TINY, HASH, None, tmp_path / "out")
+        from_hub.bring(TINY.name, TINY, "main", None, tmp_path / "out")
+    from_hub.bring(TINY.name, TINY, HASH, None, tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["repository"], manifest["revision"]) == (TINY.repository, HASH)
     assert set(manifest["sha256"]) == {"config.json", "model.safetensors", "tokenizer.json"}

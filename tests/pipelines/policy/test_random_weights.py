@@ -68,9 +68,9 @@ def test_a_folder_may_take_its_place_and_a_commit_may_not(tmp_path: Path) -> Non
     assert (mine.choice.random_policies, mine.choice.hub_policies) == ([], ["smoke-qwen2"])
     assert mine.options.policy("smoke-qwen2") == ["--local", str(tmp_path / "mine")]
     assert mine.hashes.policy("smoke-qwen2") != plan.hashes.policy("smoke-qwen2")
-    bring(MODEL, None, tmp_path / "mine", tmp_path / "brought")  # another shape than the declared one
+    bring(MODEL.name, MODEL, None, tmp_path / "mine", tmp_path / "brought")  # another shape than the declared one
     assert (tmp_path / "brought/model.safetensors").is_file()
     with pytest.raises(ValueError, match="made here, there is no commit"):
         load_plan({"scale": "gpu-smoke", "policies": {"smoke-qwen2": HASH}})
     with pytest.raises(ValueError, match="on no hub"):
-        bring(MODEL, None, None, tmp_path / "nothing")
+        bring(MODEL.name, MODEL, None, None, tmp_path / "nothing")
