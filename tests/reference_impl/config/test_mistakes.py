@@ -127,7 +127,7 @@ SCALE: list[tuple[str, Any, str]] = [
     (
         "engine_options",
         {"placement": "dedicated", "tensor_parallel_size": 8},
-        "placement dedicated: resources: {train: {gpu: 4}}, but a training process and its engine need 9",
+        "placement dedicated: resources: {train: {gpu: 2}}, but a training process and its engine need 9",
     ),
     ("evaluation.engine_options", {"eager": True}, "evaluation.engine_options.eager: unknown key"),
     ("evaluation.max_items", 0, "evaluation.max_items: Input should be greater than or equal to 1, found 0"),
