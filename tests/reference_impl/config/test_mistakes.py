@@ -147,7 +147,7 @@ SCALE: list[tuple[str, Any, str]] = [
     ("strategy.offload", "parameters", "strategy: offload parameters needs zero_stage 3 or more"),
     ("strategy", {"kind": "torch", "processes": 2}, "strategy.processes: unknown value 2 (allowed: 1)"),
     ("strategy", {"kind": "torch", "precision": "bf16"}, "strategy.precision: unknown value 'bf16' (allowed: fp32)"),
-    ("launcher", {}, "a strategy of 4 processes needs a launcher: launcher: {train: torchrun "),
+    ("launcher", {}, "a strategy of 2 processes needs a launcher: launcher: {train: torchrun "),
     ("launcher.train", "torchrun {procs} -m", "launcher.train: String should match pattern"),
     ("launcher.train", "torchrun; rm -m", "launcher.train: String should match pattern"),
     ("launcher.train", "torchrun", "launcher.train: String should match pattern"),
