@@ -14,16 +14,35 @@ from tests.support.workflow_plans import DOMAINS, MATH_TASKS, edit, planned, pla
 pytestmark = pytest.mark.slow
 
 
+def plain(folder: Path) -> Path:
+    """A copy of the repository whose default scale has one seed, for short plans, and is not tuned, so that SFT has a
+    grid in them.
+    """
+    copy_project(folder)
+    edit(folder, "scales/mini.yaml", "seeds: [0, 1, 2]", "seeds: [0]")
+    (folder / "pipelines/config/tuned/mini.json").unlink()
+    return folder
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which nothing has run; not to be changed."""
-    return copy_project(tmp_path_factory.mktemp("fresh"))
+    """A copy in which nothing has run; not to be changed."""
+    return plain(tmp_path_factory.mktemp("fresh"))
 
 
 @pytest.fixture
 def editable(tmp_path: Path) -> Path:
-    """A copy of the repository for one test to change."""
-    return copy_project(tmp_path / "checkout")
+    """A copy for one test to change."""
+    return plain(tmp_path / "checkout")
+
+
+def test_the_default_scale_has_three_seeds_and_tuned_rates(tmp_path: Path) -> None:
+    jobs = planned(copy_project(tmp_path), "sft_best")
+    assert {job for job in jobs if job.startswith("Train") and "medicine" not in job} == {
+        f"Train: {run} on {domain}, seed {seed}"
+        for domain, run in (("math", "sft-lr1e-05"), ("tool", "sft-lr1e-06"))
+        for seed in (0, 1, 2)
+    }
 
 
 def test_plan_of_one_method_holds_its_data_training_evaluation_and_scores(fresh: Path) -> None:

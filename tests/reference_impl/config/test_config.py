@@ -19,6 +19,8 @@ from reference_impl.config.methods import Budget
 from reference_impl.config.schedules import Constant
 from reference_impl.step.objective import build_objective
 
+UNTUNED = load_scale("mini").model_copy(update={"tuned": None})
+"""The miniature at the learning rates that methods.yaml gives."""
 SCALES = sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml"))
 
 
@@ -53,7 +55,7 @@ def test_every_shipped_run_resolves_to_an_objective(scale_name: str) -> None:
 
 
 def test_mini_scales_the_papers_values() -> None:
-    decl, scale = load_declarations(), load_scale("mini")
+    decl, scale = load_declarations(), UNTUNED
     chord = resolve_run(decl, scale, "chord_mu", "math", seed=0)
     # 1,500 steps / 10; mu decays over 200 / 10 steps; 1e-6 * 10; the paper's K = 8
     assert (chord.steps, chord.mu["decay_steps"], chord.learning_rate, chord.group_size) == (150, 20, 1e-5, 8)
@@ -90,8 +92,8 @@ def test_mini_keeps_the_papers_proportions() -> None:
 
 
 def test_methods_share_data_budget_and_evaluation() -> None:
-    """Nothing but what defines a method may differ between the RL methods of a domain's main table."""
-    decl, scale = load_declarations(), load_scale("mini")
+    """Nothing but what defines a method, and what was tuned for it, may differ between a main table's RL methods."""
+    decl, scale = load_declarations(), UNTUNED
     own = {"method", "mu", "phi", "init"}
     mixing = {"luffy": {"mixed", "expert", "expert_rows"}, "srft": {"mixed", "expert", "expert_rows", "auxiliary"}}
     names = ("grpo", "sft_light_rl", "sft_best_rl", "sasr", "luffy", "srft", "chord_mu", "chord_phi")
@@ -122,12 +124,12 @@ def test_close_learning_rates_keep_their_names_apart(config_dir: Path) -> None:
 
 
 def test_hash_is_of_the_values_not_of_label_or_quotation(config_dir: Path) -> None:
-    before = resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 0).hash()
+    before = resolve_run(load_declarations(), UNTUNED, "grpo", "math", 0).hash()
     edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(label="Other", paper="Other"))
-    assert resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0).hash() == before
+    assert resolve_run(load_declarations(config_dir), UNTUNED, "grpo", "math", 0).hash() == before
     edit(config_dir, "methods.yaml", lambda v: v["grpo"].update(learning_rate=2e-6))
-    assert resolve_run(load_declarations(config_dir), load_scale("mini"), "grpo", "math", 0).hash() != before
-    assert resolve_run(load_declarations(), load_scale("mini"), "grpo", "math", 1).hash() != before
+    assert resolve_run(load_declarations(config_dir), UNTUNED, "grpo", "math", 0).hash() != before
+    assert resolve_run(load_declarations(), UNTUNED, "grpo", "math", 1).hash() != before
 
 
 def test_run_outside_its_domains_is_refused() -> None:
