@@ -100,9 +100,19 @@ def to_csv(found: Sequence[Row]) -> str:
 
 def to_html(results: Results, found: Sequence[Row], notes: Sequence[str]) -> str:
     """The same as a page of its own."""
-    template = environment().get_template("sensitivity.html.j2")
-    seeds = results.seeds or results.scale.seeds
-    return template.render(scale=results.scale, seeds=seeds, style=style(), rows=found, notes=(*HOW_TO_READ, *notes))
+    return (
+        environment()
+        .get_template("sensitivity.html.j2")
+        .render(
+            scale=results.scale,
+            seeds=results.seeds or results.scale.seeds,
+            style=style("style.css", "report.css"),
+            rows=found,
+            questions={row.label: row.question for row in found},
+            lede=HOW_TO_READ,
+            notes=notes,
+        )
+    )
 
 
 def write(results: Results, folder: Path) -> None:

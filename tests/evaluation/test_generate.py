@@ -21,8 +21,6 @@ from reference_impl.files import read_jsonl, write_json, write_jsonl
 from reference_impl.rollout import Completion, ContinuousEngine, GenerationRequest
 from reference_impl.run.code import grader_code
 from reference_impl.seeds import sample_seed
-from reference_impl.text.prompts import render
-from tests.support.plans import configuration
 
 
 class FakeTokenizer:
@@ -312,29 +310,6 @@ def test_smoke_scale_caps_items_and_samples(tmp_path: Path) -> None:
         plans = {plan.task.name: plan for plan in plan_tasks(scale, "math", tmp_path, {}, {})}
         assert (len(plans["sandbox-aime24"].items), plans["sandbox-aime24"].samples) == (items, samples)
     assert len({item.category for item in plans["sandbox-mmlu-pro"].items}) == 14
-
-
-def test_a_method_may_have_a_prompt_of_its_own(tmp_path: Path) -> None:
-    write_benchmarks(tmp_path)
-    old = "prompts: {math: math-qwen}"
-    root = configuration(tmp_path, "methods.yaml", old, old.replace("math:", "sandbox-math:"))
-
-    def prompts(method: str) -> dict[str, set[str]]:
-        plans = plan_tasks("smoke", "math", tmp_path, {}, {}, root, method)
-        return {plan.task.name: {item.row["prompt"] for item in plan.items} for plan in plans}
-
-    usual = prompts("original")
-    assert prompts("somebody's checkpoint") == usual == prompts("")
-    other = prompts("original_qwen")
-    assert {task for task in usual if usual[task] != other[task]} == {
-        "sandbox-amc",
-        "sandbox-aime24",
-        "sandbox-aime25",
-    }
-    assert other["sandbox-amc"] == {"math-qwen"}
-    system, user = render({"prompt": "math-qwen", "question": "6 x 7?"})
-    assert system["content"] == r"Please reason step by step, and put your final answer within \boxed{ }"
-    assert user["content"] == "6 x 7?"
 
 
 def test_command_with_a_real_checkpoint(tiny_policy: Path, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_one_rating_as_the_reward(tmp_path: Path) -> None:
         settings = {"kind": "http", "url": server.url, "cache": str(tmp_path / "c"), "aggregation": "implicit"}
         reward = build_reward("judge", HttpJudgeSettings.model_validate(settings, strict=True), seed=0)
         graded = reward.grade("CT", JUDGED_GOLD, False)
-    assert graded == Graded(pytest.approx(6 / 9), False, True, pytest.approx(6 / 9))  # (7 - 1) / 9
+    assert graded == Graded(6 / 9, False, True, 6 / 9)  # (7 - 1) / 9
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,4 @@ def test_files(results: Results, tmp_path: Path) -> None:
     assert [float(row["difference"]) for row in chosen] == [25.0]
     page = (tmp_path / "sensitivity.html").read_text(encoding="utf-8")
     assert "snakemake --cores all sensitivity --config scale=smoke" in page and "+25.0" in page
+    assert page.count("<li>") == len({row["reading"] for row in table})
