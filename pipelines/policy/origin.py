@@ -30,6 +30,8 @@ def check_policies(used: Iterable[str], given: Mapping[str, str], scale: str) ->
             raise ValueError(
                 f"policies.{name}: {where!r} is neither a commit hash of 40 hex digits nor a folder with a config.json"
             )
+        if name in own and name not in load_models() and not list(Path(where).expanduser().glob("tokenizer*")):
+            raise ValueError(f"policies.{name}: {where!r} has no tokenizer")
         if is_revision(where) and is_random(name):
             raise ValueError(f"policies.{name}: its weights are made here, there is no commit of it: give a folder")
 

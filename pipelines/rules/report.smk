@@ -1,4 +1,5 @@
-# Tables, figures (with their captions as JSON), pages, and the page that shows all beside the paper's values.
+# Tables, figures (with their captions as JSON), pages, and the page that shows all beside the paper's values. `report`
+# marks what Snakemake's own report takes: `snakemake --report out.html`.
 PUBLISHED = sorted(str(path) for path in Path("reports/published").glob("*.*"))
 
 
@@ -7,7 +8,13 @@ rule table:
         PUBLISHED,
         made=lambda wildcards: PLAN.files.report_sources(wildcards.table),
     output:
-        multiext(f"{ASKED}/report/tables/{{table}}", ".csv", ".md", ".tex", ".json"),
+        report(
+            f"{ASKED}/report/tables/{{table}}.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        multiext(f"{ASKED}/report/tables/{{table}}", ".md", ".tex", ".json"),
     log:
         f"{ASKED_LOGS}/report/{{table}}.log",
     wildcard_constraints:
@@ -38,7 +45,13 @@ rule figure:
     input:
         lambda wildcards: PLAN.files.report_sources(wildcards.figure),
     output:
-        multiext(f"{ASKED}/report/figures/{{figure}}", ".png", ".svg", ".json", ".csv"),
+        report(
+            f"{ASKED}/report/figures/{{figure}}.svg",
+            caption="captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        multiext(f"{ASKED}/report/figures/{{figure}}", ".png", ".json", ".csv"),
     log:
         f"{ASKED_LOGS}/report/{{figure}}.log",
     wildcard_constraints:
@@ -98,7 +111,13 @@ rule phi_figure:
         f"{RESULTS}/phi/{{domain}}.json",
         runs=lambda wildcards: PLAN.files.phi_sources(wildcards.domain),
     output:
-        multiext(f"{ASKED}/report/figures/phi-{{domain}}", ".png", ".svg", ".json", ".csv"),
+        report(
+            f"{ASKED}/report/figures/phi-{{domain}}.svg",
+            caption="captions/phi.rst",
+            category="Figures",
+            labels={"figure": "phi-{domain}"},
+        ),
+        multiext(f"{ASKED}/report/figures/phi-{{domain}}", ".png", ".json", ".csv"),
     log:
         f"{ASKED_LOGS}/report/phi-{{domain}}.log",
     conda:
@@ -155,8 +174,17 @@ rule comparison:
     input:
         PLAN.files.comparison_sources(),
     output:
-        multiext(f"{ASKED}/report/compare", ".md", ".csv", ".json"),
-        multiext(f"{ASKED}/report/figures/compare", ".png", ".svg"),
+        multiext(f"{ASKED}/report/compare", ".md", ".json"),
+        report(
+            f"{ASKED}/report/compare.csv", caption="captions/compare.rst", category="Yours", labels={"what": "table"}
+        ),
+        f"{ASKED}/report/figures/compare.png",
+        report(
+            f"{ASKED}/report/figures/compare.svg",
+            caption="captions/compare.rst",
+            category="Yours",
+            labels={"what": "figure"},
+        ),
     log:
         f"{ASKED_LOGS}/report/compare.log",
     conda:

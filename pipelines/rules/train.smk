@@ -59,7 +59,7 @@ rule select:
         runtime=30,
     params:
         start=PLAN.options.start(),
-        scale=PLAN.choice.scale.asked_as,
+        scale=PLAN.choice.scale.name,
         settings=lambda wildcards: PLAN.hashes.selection(wildcards.selection),
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
         out=subpath(output[0], parent=True),
@@ -112,7 +112,7 @@ rule tune:
         mem_mb=500,
         runtime=30,
     params:
-        scale=PLAN.choice.scale.asked_as,
+        scale=PLAN.choice.scale.name,
         runs=lambda wildcards, input: [str(Path(record).parent) for record in input],
     message:
         "Tune: every method's learning rate, by validation accuracy with a seed of its own"

@@ -16,7 +16,6 @@ from pipelines.ops.doctor import ROOT, Finding, examine, read_pins
 from pipelines.ops.machine import Answer, Machine, Torch, ask, driver_version, nvcc_version
 from pipelines.plan import Plan, load_plan
 from reference_impl.config import EngineOptions, HttpJudgeSettings
-from tests.support.own_data import own_row, own_scale, write_rows
 from tests.support.plans import with_domain, with_scale
 
 GPU_PINS = read_pins(ROOT / "requirements" / "gpu.txt")
@@ -290,15 +289,6 @@ def test_a_scale_without_gpus_needs_neither_them_nor_the_hub() -> None:
     asked = dict.fromkeys(("torch", "driver", "nvcc", "compiler", "memory_gb", "open_files", "ask"), refuse)
     found = findings(load_plan({"scale": "mini"}), version=pins.get, **asked)
     assert set(found) == {"Python", "packages", "disk"} and not levels(found)
-
-
-def test_the_users_own_files_are_read(tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "my.jsonl", [own_row(n) for n in range(10, 50)])
-    scale = str(own_scale(tmp_path, {"questions": str(rows)}))
-    assert findings(load_plan({"scale": scale, "mine": ""}))["your data of math"].level == "OK"
-    rows.unlink()
-    found = findings(load_plan({"scale": scale, "mine": ""}))["your data of math"]
-    assert (found.level, found.found) == ("FAIL", f"files.questions: no such file: {rows}")
 
 
 def test_the_exit_code_is_one_for_a_fail_only(capsys: pytest.CaptureFixture[str]) -> None:

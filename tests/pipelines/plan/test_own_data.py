@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.ops.doctor import check_own
 from pipelines.plan import Plan, load_plan, own_data
 from pipelines.plan.own_data import check_once, check_own_data
 from tests.support.own_data import own_row, own_scale, write_rows
@@ -102,3 +103,12 @@ def test_own_questions_leave_what_training_data_is_compared_with(tmp_path: Path)
     assert asked.hashes.benchmark("sandbox-amc") == (without.hashes.benchmark("sandbox-amc"))
     own = plan_of(tmp_path, data={"own-math": str(test)}, tasks=["own-math"])
     assert own.files.compared_with("math") == [] and own.options.fetch("own-math") == []
+
+
+def test_the_doctor_reads_them(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    (sound,) = check_own(plan)
+    assert (sound.level, sound.found) == ("OK", str(tmp_path / "my.jsonl"))
+    (tmp_path / "my.jsonl").unlink()
+    (found,) = check_own(plan)
+    assert (found.level, found.found) == ("FAIL", f"files.questions: no such file: {tmp_path / 'my.jsonl'}")

@@ -40,7 +40,8 @@ def test_reward_and_evaluation_are_one_score_of_the_judge(tmp_path: Path) -> Non
 
 
 def test_a_schedule_longer_than_its_run_is_a_warning(tmp_path: Path) -> None:
-    assert [load_plan({"scale": scale}).warnings() for scale in SCALES] == [[]] * len(SCALES)
+    shipped = [warning for scale in SCALES for warning in load_plan({"scale": scale}).warnings()]
+    assert not [warning for warning in shipped if "longer than the run" in warning]
     root = configuration(tmp_path, "methods.yaml", "tool: 30, medicine: 50}", "tool: 120, medicine: 50}")
     # 100 steps of tool use; chord_mu_second is like chord_mu.
     assert load_plan({"scale": "mini"}, root).warnings() == [

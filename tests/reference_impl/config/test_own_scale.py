@@ -56,6 +56,8 @@ def test_a_model_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("my_model/tokenizer_config.json").unlink()
     with pytest.raises(SystemExit, match="my_model has no tokenizer"):
         from_hub.main(["--model", "my-model", "--local", "my_model", "--out", "out"])
+    with pytest.raises(ValueError, match=r"policies\.my-model: 'my_model' has no tokenizer"):
+        load_plan({"scale": "my.yaml", "mine": ""})
     Path("my.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="unknown policy 'my-model'"):
         load_plan({"scale": "my.yaml", "mine": ""})
