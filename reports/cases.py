@@ -99,10 +99,7 @@ def columns(markers: Markers) -> tuple[Column, ...]:
 def stored_samples(results: Results, domain: str, method: str, task: str) -> list[dict[str, Any]]:
     """A method's samples of a task, all seeds: the texts as they were stored, the verdicts as the tables have them."""
     stored = []
-    for seed in results.seeds or results.scale.seeds:
-        folder = results.root / "evaluations" / domain / method / f"seed{seed}"
-        if not folder.is_dir():
-            raise results.missing(folder)
+    for seed, folder in results.by_seed(f"evaluations/{domain}/{method}/{{seed}}").items():
         stored += [{**row, "seed": seed} for row in read_jsonl(results.require(folder / f"{task}.jsonl"))]
     if not stored:
         raise ValueError(f"{results.root / 'evaluations' / domain / method}: no samples of {task}")

@@ -89,7 +89,7 @@ class Results:
 
     def require(self, path: Path) -> Path:
         """`path`, or the error that says how to make it."""
-        if not path.is_file():
+        if not path.exists():
             raise self.missing(path)
         return path
 
@@ -109,7 +109,7 @@ class Results:
         """What the data stage says of a domain: expert_length_mean (tokens), expert_rows and so on."""
         return self.json(self.root / "data" / domain / "manifest.json")
 
-    def _by_seed(self, pattern: str) -> dict[int, Path]:
+    def by_seed(self, pattern: str) -> dict[int, Path]:
         """Seed → file for a path below the root in which {seed} stands for seed<k>."""
         if self.seeds is not None:
             return {seed: self.require(self.root / pattern.format(seed=f"seed{seed}")) for seed in self.seeds}
@@ -122,7 +122,7 @@ class Results:
         """Scored samples of a method in a domain, all seeds, one row a sample, with the stratum of its
         question.
         """
-        files = self._by_seed(f"scores/{domain}/{method}/{{seed}}.parquet")
+        files = self.by_seed(f"scores/{domain}/{method}/{{seed}}.parquet")
         frames = [_parquet(path, path.stat().st_mtime_ns).assign(seed=seed) for seed, path in files.items()]
         return pd.concat(frames, ignore_index=True)
 
@@ -136,7 +136,7 @@ class Results:
 
     def _lines(self, pattern: str) -> pd.DataFrame:
         frames = []
-        for seed, path in self._by_seed(pattern).items():
+        for seed, path in self.by_seed(pattern).items():
             rows = read_jsonl(path)
             if not rows:
                 raise ValueError(f"{path} holds no rows")

@@ -74,11 +74,9 @@ def worked(results: Results, domain: str, methods: Sequence[str]) -> Worked | No
         return None
     task = results.scale.domains[domain].tasks[0]
     ordered = [*SHOWN, *(method for method in methods if method not in SHOWN)]
-    seed = (results.seeds or results.scale.seeds)[0]
-    samples = {
-        method: [row for row in stored_samples(results, domain, method, task) if row["seed"] == seed]
-        for method in ordered
-    }
+    every = {method: stored_samples(results, domain, method, task) for method in ordered}
+    first = min(row["seed"] for row in every[SHOWN[0]])
+    samples = {method: [row for row in rows if row["seed"] == first] for method, rows in every.items()}
     item, differs = chosen(*(samples[method] for method in SHOWN))
     asked = next(row for row in samples[SHOWN[0]] if row["item_id"] == item)
     demonstration = closest(

@@ -43,11 +43,15 @@ def test_a_schedule_longer_than_its_run_is_a_warning(tmp_path: Path) -> None:
     shipped = [warning for scale in SCALES for warning in load_plan({"scale": scale}).warnings()]
     assert not [warning for warning in shipped if "longer than the run" in warning]
     root = configuration(tmp_path, "methods.yaml", "tool: 30, medicine: 50}", "tool: 120, medicine: 50}")
-    # 100 steps of tool use; chord_mu_second is like chord_mu.
+    # 100 steps of tool use; chord_mu_second is like chord_mu, which was tuned with its own 30.
     assert load_plan({"scale": "mini"}, root).warnings() == [
-        f"methods.yaml: {method} in tool at scale mini: mu's linear_decay is longer than the run: decay_steps 120, "
-        "the run has 100 steps"
-        for method in ("chord_mu", "chord_mu_second")
+        *(
+            f"methods.yaml: {method} in tool at scale mini: mu's linear_decay is longer than the run: decay_steps 120, "
+            "the run has 100 steps"
+            for method in ("chord_mu", "chord_mu_second")
+        ),
+        "pipelines/config/tuned/mini.json: tool: chord_mu: tuned with other settings than those of now; snakemake tune "
+        "tunes again",
     ]
 
 
