@@ -41,6 +41,7 @@ IMPORTED = (
     "reports.figures",
     "reports.phi_board",
     "reports.phi_figure",
+    "reports.sensitivity",
     "reports.site",
     "reports.tables",
 )
