@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reference_impl.files import write_json
+from reference_impl.files import read_jsonl, write_jsonl
 from reference_impl.rollout.engine import Completion
 from reference_impl.strategy import Strategy
 from reference_impl.strategy.distributed import barrier, max_over_ranks, rank, require_same
@@ -57,7 +57,7 @@ def save_state(folder: Path, progress: Progress, strategy: Strategy, identity: s
     barrier()
     strategy.save(part)
     if progress.ahead is not None:
-        write_json(part / _ahead_file(), [asdict(completion) for completion in progress.ahead])
+        write_jsonl(part / _ahead_file(), map(asdict, progress.ahead))
     barrier()
     if rank() == 0:
         record = {
@@ -105,15 +105,20 @@ def load_state(folder: Path, strategy: Strategy, identity: str) -> Progress | No
 
 def _ahead_file() -> str:
     """Of a rank, in a state."""
-    return f"ahead-{rank()}.json"
+    return f"ahead-{rank()}.jsonl"
 
 
 def _load_ahead(file: Path) -> list[Completion] | None:
     """Numbers come back as they were: JSON has the shortest digits that give a float64 again."""
     if not file.is_file():
         return None
-    records = json.loads(file.read_text(encoding="utf-8"))
-    return [Completion(**{key: tuple(v) if isinstance(v, list) else v for key, v in r.items()}) for r in records]
+    return [_completion(**record) for record in read_jsonl(file)]
+
+
+def _completion(
+    token_ids: list[int], text: str, logprobs: list[float], truncated: bool, entropies: list[float]
+) -> Completion:
+    return Completion(tuple(token_ids), text, tuple(logprobs), truncated, tuple(entropies))
 
 
 def _sizes(folder: Path) -> dict[str, int]:
