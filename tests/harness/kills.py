@@ -24,7 +24,7 @@ import psutil
 from tests.support.checkout import copy_project
 
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=smoke"]
-VOLATILE = ("timings.jsonl", "summary.json.part")
+VOLATILE = ("timings.jsonl", "seconds.jsonl", "summary.json.part")
 """Files that two undisturbed runs do not share either: they hold seconds."""
 SECONDS = frozenset({"wall_seconds", "linked_from", "hardware"})
 """Keys of run.json that do not follow from the run: how long it took, and which of two equal runs came first."""
@@ -33,8 +33,8 @@ STAGES = {"training": "reference_impl.", "evaluation": "evaluation.", "report": 
 """Stage → how the modules of its jobs begin."""
 LONGEST_WAIT_S = {"training": 8.0, "evaluation": 4.0, "report": 2.0}
 """After a job of the stage is seen: less than such jobs last at `smoke`, so most kills meet one."""
-A_ROUND = 10
-"""Kills of a run from nothing to its end; so many that the stages have theirs, so few that the run goes on between."""
+A_ROUND = 4
+"""Kills in each stage of a run from nothing to its end: so few that it goes on between them."""
 POLL_S = 0.05
 
 
@@ -88,14 +88,20 @@ def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str, stage: str)
     return kind
 
 
-def wait_for(folder: Path, workflow: subprocess.Popen[bytes], stage: str, seconds: float) -> bool:
-    """Until a job of the stage has been seen and so many seconds have passed; whether the workflow still lives then."""
+def wait_for(
+    folder: Path, workflow: subprocess.Popen[bytes], stages: Counter[str], rng: random.Random
+) -> tuple[str, float] | None:
+    """Until a job of one of the stages is seen, and a while more: the stage and how long; None where the workflow has
+    ended before.
+    """
     while workflow.poll() is None:
-        if running_jobs(folder, stage):
-            time.sleep(seconds)
-            return workflow.poll() is None
+        if seen := [stage for stage in STAGES if stages[stage] and running_jobs(folder, stage)]:
+            stage = rng.choice(seen)
+            wait = rng.uniform(0.0, LONGEST_WAIT_S[stage])
+            time.sleep(wait)
+            return (stage, wait) if workflow.poll() is None else None
         time.sleep(POLL_S)
-    return False
+    return None
 
 
 def contents(results: Path) -> dict[str, str]:
@@ -122,32 +128,26 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
 
-def disturbed(folder: Path, stages: list[str], rng: random.Random, met: Counter[str]) -> list[str]:
-    """Run the workflow to its end, killed on the way in each of the stages in their order; those that it did not meet.
+def disturbed(folder: Path, stages: Counter[str], rng: random.Random, met: Counter[str]) -> Counter[str]:
+    """Run the workflow to its end, killed on the way so often in each stage; what it did not meet.
 
     Raises SystemExit where the workflow fails by itself.
     """
-    left = list(stages)
+    left = Counter(stages)
     while True:
         workflow = start(folder)
-        if not left:
-            alive = workflow.wait() is None
-        else:
-            wait = rng.uniform(0.0, LONGEST_WAIT_S[left[0]])
-            alive = wait_for(folder, workflow, left[0], wait)
-        if alive:
-            stage = left.pop(0)
-            jobs = sorted({word.partition(".")[2] for process in processes(folder) for word in modules(process)})
-            kind = kill(folder, workflow, KINDS[met.total() % len(KINDS)], stage)
-            met[f"{stage}, {kind}"] += 1
-            line = (
-                f"{met.total():3d}  {stage:10s}  after {wait:3.1f} s  {kind:20s}  during {', '.join(jobs) or 'nothing'}"
-            )
-            print(line, flush=True)
-        elif workflow.returncode == 0:
+        found = wait_for(folder, workflow, left, rng)
+        if found is None:
+            if workflow.wait() != 0:
+                raise SystemExit(f"the workflow failed; see {folder / 'workflow.log'}")
             return left
-        elif workflow.returncode is not None:
-            raise SystemExit(f"the workflow failed; see {folder / 'workflow.log'}")
+        stage, wait = found
+        left[stage] -= 1
+        jobs = sorted({word.partition(".")[2] for process in processes(folder) for word in modules(process)})
+        kind = kill(folder, workflow, KINDS[met.total() % len(KINDS)], stage)
+        met[f"{stage}, {kind}"] += 1
+        line = f"{met.total():3d}  {stage:10s}  after {wait:3.1f} s  {kind:20s}"
+        print(line, " during", ", ".join(jobs) or "nothing", flush=True)
 
 
 def main() -> None:
@@ -156,20 +156,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng, met = random.Random(arguments.seed), Counter[str]()
-    left = sorted((list(STAGES) * arguments.kills)[: arguments.kills], key=list(STAGES).index)
+    left = Counter((list(STAGES) * arguments.kills)[: arguments.kills])
     with tempfile.TemporaryDirectory() as temporary:
         undisturbed = copy_project(Path(temporary, "undisturbed"))
         if start(undisturbed).wait() != 0:
             raise SystemExit((undisturbed / "workflow.log").read_text(encoding="utf-8")[-2000:])
         expected = contents(undisturbed / "results" / "smoke")
         rounds = 0
-        while left:
+        while left.total():
             rounds += 1
-            every = -(-len(left) // A_ROUND)
             folder = copy_project(Path(temporary, f"round{rounds}"))
             began = time.monotonic()
-            now, later = left[::every], [stage for at, stage in enumerate(left) if at % every]
-            left = sorted(later + disturbed(folder, now, rng, met), key=list(STAGES).index)
+            now = Counter({stage: min(count, A_ROUND) for stage, count in left.items()})
+            left = left - now + disturbed(folder, now, rng, met)
             different = differences(expected, contents(folder / "results" / "smoke"))
             print(f"round {rounds}: {time.monotonic() - began:.0f} s, {len(different)} of {len(expected)} files differ")
             if different:
