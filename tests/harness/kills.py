@@ -72,7 +72,9 @@ def running_jobs(folder: Path, stage: str) -> list[psutil.Process]:
 
 
 def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str, stage: str) -> str:
-    """One of KINDS, or the first where no job can be asked; returns which when the workflow has ended."""
+    """One of KINDS, or the first where no job can be asked; returns which. The workflow has ended then, but for a job that
+    was asked to end: Snakemake goes on with others, and may start it again.
+    """
     running, jobs = processes(folder), running_jobs(folder, stage)
     if kind == KINDS[1]:
         workflow.kill()
@@ -84,7 +86,8 @@ def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str, stage: str)
             process.suspend()  # none may notice that another has gone
         for process in running:
             process.kill()
-    workflow.wait()
+    if kind != KINDS[2]:
+        workflow.wait()
     return kind
 
 
@@ -133,14 +136,16 @@ def disturbed(folder: Path, stages: Counter[str], rng: random.Random, met: Count
 
     Raises SystemExit where the workflow fails by itself.
     """
-    left = Counter(stages)
+    left, workflow, asked = Counter(stages), start(folder), False
     while True:
-        workflow = start(folder)
         found = wait_for(folder, workflow, left, rng)
-        if found is None:
-            if workflow.wait() != 0:
-                raise SystemExit(f"the workflow failed; see {folder / 'workflow.log'}")
+        if found is None and workflow.wait() == 0:
             return left
+        if found is None:
+            if not asked:
+                raise SystemExit(f"the workflow failed; see {folder / 'workflow.log'}")
+            workflow, asked = start(folder), False
+            continue
         stage, wait = found
         left[stage] -= 1
         jobs = sorted({word.partition(".")[2] for process in processes(folder) for word in modules(process)})
@@ -148,6 +153,9 @@ def disturbed(folder: Path, stages: Counter[str], rng: random.Random, met: Count
         met[f"{stage}, {kind}"] += 1
         line = f"{met.total():3d}  {stage:10s}  after {wait:3.1f} s  {kind:20s}"
         print(line, " during", ", ".join(jobs) or "nothing", flush=True)
+        asked = kind == KINDS[2]
+        if not asked:
+            workflow = start(folder)
 
 
 def main() -> None:
