@@ -72,8 +72,9 @@ def running_jobs(folder: Path, stage: str) -> list[psutil.Process]:
 
 
 def kill(folder: Path, workflow: subprocess.Popen[bytes], kind: str, stage: str) -> str:
-    """One of KINDS, or the first where no job can be asked; returns which. The workflow has ended then, but for a job that
-    was asked to end: Snakemake goes on with others, and may start it again.
+    """One of KINDS, or the first where no job can be asked; returns which.
+
+    The workflow has ended then, but where a job was asked to end: Snakemake goes on, and may start it again.
     """
     running, jobs = processes(folder), running_jobs(folder, stage)
     if kind == KINDS[1]:
