@@ -1,7 +1,6 @@
 """docs/own_model.md, followed in a copy: its CPU part typed as it stands, its GPU part estimated and planned."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reference_impl.files import read_jsonl
-from tests.support.checkout import REPO, copy_project
+from tests.support.checkout import REPO, copy_project, typed, user_environment
 from tests.support.workflow_plans import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
@@ -22,7 +21,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     """The copy, and what each command of the CPU part said."""
     folder = copy_project(tmp_path_factory.mktemp("own-model"))
     (folder / ".venv").symlink_to(Path(sys.prefix))
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    environment = user_environment()
     said = []
     for language, text in BLOCK.findall((REPO / "docs" / "own_model.md").read_text(encoding="utf-8")):
         if language in ("python", "yaml"):
@@ -30,18 +29,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
         elif not language:
             for command in text.strip().splitlines():
                 # The stamps of `make` are those of another folder: what it starts is what is tried.
-                typed = re.sub(r"^make doctor scale=", "python -m pipelines.ops.doctor --scale ", command)
-                done = subprocess.run(
-                    ["bash", "-c", typed],
-                    cwd=folder,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    timeout=600,
-                    check=False,
-                )
-                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-                said.append(done.stdout)
+                started = re.sub(r"^make doctor scale=", "python -m pipelines.ops.doctor --scale ", command)
+                said.append(typed(folder, started, environment))
     return folder, said
 
 

@@ -4,16 +4,13 @@ To the letter, but for the board of every φ, which is planned only: its sevente
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import REPO
+from tests.support.checkout import REPO, typed, user_environment
 from tests.support.workflow_plans import planned
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
@@ -24,25 +21,16 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 def followed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A copy of a folder whose headline is made, and what each command said."""
     folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("tutorial") / "finished"))
-    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    environment = user_environment()
     del environment["CHORD_MINE"]
     said: dict[str, str] = {}
     for language, text in BLOCK.findall((REPO / "docs" / "own_phi.md").read_text(encoding="utf-8")):
         if language:
             (folder / text.split()[1]).write_text(text, encoding="utf-8")  # "# NAME" is its first line
             continue
-        typed = text.replace("snakemake --cores 2 phi_board", "snakemake -n phi_board")
-        done = subprocess.run(
-            ["bash", "-c", typed],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=1800,
-            check=False,
+        said[text.strip()] = typed(
+            folder, text.replace("snakemake --cores 2 phi_board", "snakemake -n phi_board"), environment
         )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        said[text.strip()] = done.stdout
     return folder, said
 
 

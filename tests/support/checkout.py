@@ -1,8 +1,10 @@
 """The repository's own files, and a copy of them to try changes in."""
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -39,3 +41,23 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         timeout=1800,
         check=False,
     )
+
+
+def user_environment() -> dict[str, str]:
+    """The environment of a user who has activated the one that runs the tests."""
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
+def typed(folder: Path, command: str, environment: Mapping[str, str]) -> str:
+    """What a command, typed in `folder`, prints; it must end well."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
