@@ -124,6 +124,7 @@ class Once:
 
     def __enter__(self) -> Self:
         if self.results is None:
+            self._forget()
             return self
         said = False
         while (state := max_over_ranks(self._state() if rank() == 0 else BUSY)) == BUSY:
@@ -132,11 +133,21 @@ class Once:
                 said = True
             time.sleep(POLL_S)
         self.found = state == FOUND
+        self._forget()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.claim is not None:
             self.claim.release()
+
+    def _forget(self) -> None:
+        """Remove the record of what stands in the folder: it is the last thing written, and now says too much.
+
+        A job that outlives its Snakemake may have written it after the next one has started the same job again, which
+        would leave it beside half-written files if it were interrupted.
+        """
+        if rank() == 0:
+            (self.out / self.kind.record).unlink(missing_ok=True)
 
     @property
     def linked_from(self) -> str:

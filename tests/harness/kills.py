@@ -11,11 +11,14 @@ met. The workflow is only ever started again by the same command: nobody unlocks
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -115,8 +118,8 @@ def contents(results: Path) -> dict[str, str]:
         name = path.relative_to(results).as_posix()
         if not path.is_file() or path.name in VOLATILE or name.split("/")[0] in ("logs", "locks") or "/tb/" in name:
             continue
-        if path.suffix == ".html":
-            continue  # says how long it took
+        if path.suffix == ".html" or path.name.startswith("."):
+            continue  # says how long it took; Snakemake's own, or the part of a file that a killed job had written
         if path.name in ("run.json", "identity.json"):
             record = {key: value for key, value in json.loads(path.read_bytes()).items() if key not in SECONDS}
             found[name] = json.dumps(record, sort_keys=True)
@@ -159,6 +162,18 @@ def disturbed(folder: Path, stages: Counter[str], rng: random.Random, met: Count
             workflow = start(folder)
 
 
+@contextmanager
+def kept_where_it_failed() -> Iterator[Path]:
+    """A temporary folder; where the block ends with an error it stays, and is named."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        yield folder
+    except BaseException:
+        print(f"kept: {folder}", file=sys.stderr)
+        raise
+    shutil.rmtree(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
@@ -166,15 +181,15 @@ def main() -> None:
     arguments = parser.parse_args()
     rng, met = random.Random(arguments.seed), Counter[str]()
     left = Counter((list(STAGES) * arguments.kills)[: arguments.kills])
-    with tempfile.TemporaryDirectory() as temporary:
-        undisturbed = copy_project(Path(temporary, "undisturbed"))
+    with kept_where_it_failed() as temporary:
+        undisturbed = copy_project(temporary / "undisturbed")
         if start(undisturbed).wait() != 0:
             raise SystemExit((undisturbed / "workflow.log").read_text(encoding="utf-8")[-2000:])
         expected = contents(undisturbed / "results" / "smoke")
         rounds = 0
         while left.total():
             rounds += 1
-            folder = copy_project(Path(temporary, f"round{rounds}"))
+            folder = copy_project(temporary / f"round{rounds}")
             began = time.monotonic()
             now = Counter({stage: min(count, A_ROUND) for stage, count in left.items()})
             left = left - now + disturbed(folder, now, rng, met)

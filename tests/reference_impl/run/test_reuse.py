@@ -137,10 +137,19 @@ def test_only_a_finished_run_with_all_its_files_is_found(tmp_path: Path) -> None
     (unfinished / "run.json").rename(unfinished / "run.part")
     assert source() is None
     first = finished(tmp_path, "whole", {"identity": "same"})
-    assert source() == first and source(first) is None, "not itself"
+    assert source() == first
+    assert source(first) is None, "not itself"
     assert not list((tmp_path / LOCKS).iterdir())
     with Once(None, RUNS, "same", out) as once:
         assert not once.found
+
+
+@pytest.mark.parametrize("results", [True, False])
+def test_what_begins_has_no_record_of_an_end(tmp_path: Path, results: bool) -> None:
+    """A job that outlived its Snakemake has written it, while this one was waiting to make the same again."""
+    own = finished(tmp_path, "mine", {"identity": "same"})
+    with Once(tmp_path if results else None, RUNS, "same", own):
+        assert not (own / "run.json").exists() and (own / "validation.jsonl").exists()
 
 
 def make(results: Path, name: str) -> None:
