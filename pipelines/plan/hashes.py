@@ -130,6 +130,12 @@ class Hashes:
         asked = {} if decl.readings is None else {name: one.question for name, one in decl.readings.readings.items()}
         return digest([self.labels([*names, *map(decl.base, names)]), asked])
 
+    def map(self) -> str:
+        """Of what the map is drawn of, and of how it is called."""
+        decl = self.choice.declarations
+        assert decl.map is not None
+        return digest([self.labels(name for name, _ in self.choice.mapped), decl.map.given()])
+
     @staticmethod
     def comparison(results: str) -> str:
         """Of the user's last comparison, which pages show; no input of theirs: to make a page makes no comparison."""
