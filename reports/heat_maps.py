@@ -18,10 +18,10 @@ from reports.drawing import WIDTH
 
 COLOURS = "PuOr"
 """Orange below 0, purple above: apart under the common colour-vision deficiencies, and in print by their lightness."""
-PALE = 0.45
+PALE = 0.35
 """How much of its colour a cell has whose interval holds 0."""
 HATCH = "////"
-INK, SOFT, LINES = "#111111", "#5A5A5A", "#B9B9B9"
+INK, SOFT, LINES = "#111111", "#4D4D4D", "#B9B9B9"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def ink(colour: tuple[float, float, float], decided: bool) -> str:
 
 def _draw_cell(axes: Axes, x: int, y: int, cell: Cell, colour: tuple[float, float, float]) -> None:
     hatch = None if cell.decided or cell.value is None else HATCH
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=LINES, hatch=hatch, linewidth=0))
+    darker = tuple(0.82 * part for part in colour)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=darker, hatch=hatch, linewidth=0))
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#FFFFFF", linewidth=2))
     inks = ink(colour, cell.decided)
     # Hatching behind text is hard to read: the text has the cell's colour behind it.
@@ -122,8 +123,8 @@ def draw(grids: Sequence[Grid], unit: str, row_inches: float) -> Figure:
     bar.outline.set_visible(False)
     meanings = [
         Patch(facecolor="#FFFFFF", edgecolor=LINES, hatch=HATCH, label="pale, hatched: the 95 % interval holds 0"),
-        Patch(facecolor=colours(0.12), label="full colour, bold: it does not"),
-        Patch(facecolor="none", label="*: nor with all cells as one family (Holm)"),
+        Patch(facecolor=colours(0.12), label="full colour, bold: it leaves out 0"),
+        Patch(facecolor="none", label="*: so too with all cells as one family (Holm)"),
     ]
     figure.legend(handles=meanings, loc="outside lower left", ncols=3, fontsize=7.6, handlelength=1.6, columnspacing=1)
     return figure

@@ -136,7 +136,7 @@ def write(results: Results, folder: Path, novelty: Sequence[str], benchmarks: Pa
     with plt.rc_context(RC):
         for name, grids, height in (
             ("map-novelty", found.novelty_grids(), 0.42),
-            ("map-phi", found.power_grids(), 0.72),
+            ("map-phi", found.power_grids(), 0.64),
         ):
             if grids:
                 figure = draw(grids, found.unit, height)

@@ -29,13 +29,13 @@ HOW_TO_READ = (
 ABOUT_NOVELTY = (
     "A question is as new as the rarest kind of compound operation in it: how often the policy, before any training, "
     "spells that kind out, as its pretraining declares it. Columns: questions that need no such procedure, and thirds "
-    "of the kinds."
+    "of the kinds. Learning rates are tuned for the usual number of demonstrations."
 )
 ABOUT_POWERS = (
-    "Each cell is one method trained with another φ in its expert's loss, all else the same: (0, 0) is the expert's "
-    "loss unweighted, (1, 0) importance sampling (Eq. 4), (1, 1) CHORD-φ's own (Eq. 5), (0, b) focal loss. The weights "
-    "are not normalised, so the mean of φ, which is the mean over the steps of its run, says how much the expert "
-    "teaches in all: a larger exponent is a smaller step too."
+    "Each cell is one method trained with another φ in its expert's loss, all else the same, also the learning rate, "
+    "which was tuned for its own φ: (0, 0) is the expert's loss unweighted, (1, 0) importance sampling (Eq. 4), (1, 1) "
+    "CHORD-φ's own (Eq. 5), (0, b) focal loss. The weights are not normalised, so the mean of φ, which is the mean "
+    "over the steps of its run, says how much the expert teaches in all: a larger exponent is a smaller step too."
 )
 UNDECLARED = (
     "By novelty: left out, for the data of this scale do not say how new a question is to the policy, and what their "
@@ -116,7 +116,7 @@ class Found:
     @property
     def unit(self) -> str:
         """What the bar of colours shows."""
-        return f"difference to {self.baseline} ({self.pairs[0].unit})"
+        return f"difference to {self.baseline}, {self.pairs[0].unit}"
 
     def domains(self, cells: Iterable[Compared]) -> list[str]:
         """Those that have any, in their order."""
@@ -161,7 +161,7 @@ class Found:
 
     def _asked(self, pair: Pair) -> str:
         value = "–" if pair.baseline_value is None else f"{pair.baseline_value.mean:.1f}"
-        return f"n = {pair.questions}; {self.baseline.partition(' (')[0]} {value}"
+        return f"n = {pair.questions}\n{self.baseline.partition(' (')[0]}: {value}"
 
     def power_grids(self) -> list[Grid]:
         """The heat map of φ of every domain."""
@@ -171,7 +171,7 @@ class Found:
         cells = {(cell.a, cell.b): cell for cell in self.powers if cell.pair.domain == domain}
         columns, rows = _exponents(cells)
         return Grid(
-            title=f"{POWERS}: {self.where(domain)}, n = {next(iter(cells.values())).pair.questions}",
+            title=f"By φ = $p^a (1 - p)^b$: {self.where(domain)}, n = {next(iter(cells.values())).pair.questions}",
             rows=tuple(f"{b:g}" for b in reversed(rows)),
             columns=tuple(f"{a:g}" for a in columns),
             row_axis="b, exponent of 1 − p",
@@ -253,7 +253,7 @@ def _row_name(cell: NoveltyCell, between: str) -> str:
 def _level(cell: NoveltyCell, between: str = ", ") -> str:
     """A column's name, with its range in per cent."""
     if cell.low is None or cell.high is None:
-        return f"{cell.level}" if between == ", " else cell.level.replace(" ", between, 1)
+        return cell.level if between == ", " else between.join(cell.level.rsplit(" ", 1))
     return f"{cell.level}{between}{100 * cell.low:.2g}–{100 * cell.high:.2g} %"
 
 

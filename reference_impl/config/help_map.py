@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from reference_impl.config.fields import NotNegative, Several, no_repetition
 from reference_impl.config.methods import Domain, Method, Phi
@@ -44,14 +44,14 @@ class Powers(Declared):
 
 
 class HelpMap(Declared):
-    """map.yaml."""
+    """When does CHORD help? What `snakemake map` draws, and trains for it."""
 
     domains: Several[str]
     """Where it is drawn."""
     baseline: str
     """The method that every cell is a difference to."""
     demonstrations: Demonstrations
-    beside: tuple[str, ...] = Field(default=())
+    beside: Several[str]
     """Methods that are further rows of the map of novelty, with their own demonstrations."""
     powers: Powers
 
