@@ -59,7 +59,7 @@ def test_cells_of_novelty(results: Results) -> None:
     assert len(found) == 10 * 4
     assert [cell.demonstrations for cell in found[:12:4]] == [2, 8, 32]  # CHORD-μ at the scale smoke: few, main, large
     assert [cell.level for cell in found[:4]] == ["no procedure needed", "often", "seldom", "rarely"]
-    assert (found[0].low, found[1].high, found[3].low) == (None, 0.4, pytest.approx(0.002))
+    assert (found[0].low, found[1].high) == (None, 0.4) and found[3].low == pytest.approx(0.002)
     assert sum(cell.pair.questions for cell in found[:4]) == 560
     phi = [cell for cell in found if cell.pair.name == "chord_phi"]
     assert [cell.pair.verdict for cell in phi] == ["the same answers"] * 3 + ["above"]

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ EXPERTS, POWERS = "experts: [few, main, large]", "method: chord_phi\n"
 def test_each_cell_is_its_method_with_its_change() -> None:
     decl, scale = load_declarations(mine=""), load_scale("mini")
     assert not set(decl.mapped) & {*decl.methods, *decl.derived}
-    for name, changes in {
+    cells: dict[str, dict[str, Any]] = {
         "chord_mu@few": {"expert": "few", "expert_rows": 256},
         "chord_phi@large": {"expert": "large", "expert_rows": 4096},
         "chord_phi@a0.5_b2": {"phi": {"name": "power", "a": 0.5, "b": 2.0}},
-    }.items():
+    }
+    for name, changes in cells.items():
         usual = resolve_run(decl, scale, decl.base(name), "math", 0).to_dict()
         own = resolve_run(decl, scale, name, "math", 0).to_dict()
         different = {key: value for key, value in own.items() if usual[key] != value}
