@@ -1,6 +1,6 @@
 """When does CHORD help? By how new a question is to the policy and by the number of demonstrations; and by φ.
 
-    python -m reports.when --scale mini --results results/mini --benchmarks results/mini/benchmarks --novelty math \\
+    python -m reports.when --scale mini --results results/mini --novelty results/mini/novelty/math.json \\
         --out results/mini/report
 
 Written are map.md, .csv and .html, and two heat maps as map-novelty and map-phi, each .png and .svg. Cells are paired
@@ -9,17 +9,14 @@ the sandbox are as long as those of training. No claim of the paper is among the
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from pydantic import BaseModel, ConfigDict
 
-from evaluation.tasks import benchmark_path, read_items
-from pipelines.sandbox.policies import world_novelty
-from pipelines.sandbox.procedure import LEVELS, Level
-from reference_impl.config import expert_roles, expert_rows, load_task
+from reference_impl.config import expert_roles, expert_rows
 from reference_impl.config.help_map import HelpMap
 from reference_impl.files import write_text
 from reports import when_pages
@@ -27,9 +24,35 @@ from reports.drawing import save
 from reports.heat_maps import draw
 from reports.inputs import Results, add_common, open_results, run_command
 from reports.paired import Pair, main_column, make_pair
-from reports.scores import column_name, samples_of, tasks
+from reports.scores import column_name, samples_of
 from reports.style import RC, label
 from reports.when_pages import NoveltyCell, PowerCell
+
+
+class Level(BaseModel):
+    """Questions that are about as new to the policy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    low: float | None
+    """How often the policy spells out the rarest kind of operation of the level, and in `high` the most frequent; None:
+    the level has no such operation.
+    """
+    high: float | None
+
+
+class Novelty(BaseModel):
+    """A file of pipelines/sandbox/novelty.py."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    domain: str
+    levels: tuple[Level, ...]
+    tasks: dict[str, dict[str, int]]
+    """Task → question → number of its level."""
+
+    def at(self, level: int) -> set[str]:
+        """The questions of a level, called as scores call them: task/id."""
+        return {f"{task}/{item}" for task, items in self.tasks.items() for item, own in items.items() if own == level}
 
 
 def the_map(results: Results) -> HelpMap:
@@ -51,21 +74,6 @@ def _domains(results: Results) -> list[str]:
     return [domain for domain in the_map(results).domains if domain in results.scale.domains]
 
 
-def novelty_of(results: Results, domain: str, benchmarks: Path) -> dict[str, float | None]:
-    """Question of the domain's column → how often the policy spells out the rarest of what it needs; None: it needs
-    nothing of the kind. Questions are called as in the scores: task/id.
-    """
-    measure = world_novelty(domain)
-    if measure is None:
-        raise ValueError(f"the sandbox's world {domain} does not say how new its questions are")
-    found = {}
-    for name in tasks(results, main_column(results.decl, domain)):
-        task = load_task(name)
-        for item in read_items(task, results.require(benchmark_path(task, benchmarks))):
-            found[f"{name}/{item.id}"] = measure(item.row["question"])
-    return found
-
-
 def pair_of(results: Results, domain: str, method: str, questions: set[str] | None = None) -> Pair:
     """A method against the baseline on the domain's column; ``questions``: on those alone."""
     column, baseline = main_column(results.decl, domain), the_map(results).baseline
@@ -81,33 +89,26 @@ def _among(samples: pd.DataFrame, questions: set[str]) -> pd.DataFrame:
     return samples[samples["item_id"].isin(questions)]
 
 
-def novelty_cells(results: Results, domain: str, benchmarks: Path) -> list[NoveltyCell]:
+def novelty_cells(results: Results, novelty: Novelty) -> list[NoveltyCell]:
     """Every row of the map of novelty in a domain, at every level."""
-    novelty = novelty_of(results, domain, benchmarks)
-    found = []
-    for method, base in the_map(results).rows(results.decl.methods).items():
-        if not _shown(results, method, domain):
+    found, drawn = [], the_map(results)
+    for method, base in drawn.rows(results.decl.methods).items():
+        if not _shown(results, method, novelty.domain):
             continue
-        rows = expert_rows(results.decl, results.scale, domain, results.decl.method(method).expert)
-        for level in LEVELS:
-            pair = pair_of(results, domain, method, _at(level, novelty))
-            low, high = level.shares or (None, None)
+        rows = expert_rows(results.decl, results.scale, novelty.domain, results.decl.method(method).expert)
+        for number, level in enumerate(novelty.levels):
             found.append(
                 NoveltyCell(
                     method=label(results.decl, base),
                     demonstrations=rows,
-                    varied=base in the_map(results).demonstrations.methods,
+                    varied=base in drawn.demonstrations.methods,
                     level=level.name,
-                    low=low,
-                    high=high,
-                    pair=pair,
+                    low=level.low,
+                    high=level.high,
+                    pair=pair_of(results, novelty.domain, method, novelty.at(number)),
                 )
             )
     return found
-
-
-def _at(level: Level, novelty: Mapping[str, float | None]) -> set[str]:
-    return {question for question, share in novelty.items() if level.holds(share)}
 
 
 def power_cells(results: Results, domain: str) -> list[PowerCell]:
@@ -126,11 +127,10 @@ def phi_mean(results: Results, domain: str, method: str) -> float | None:
     return None if logged.empty else float(logged.mean())
 
 
-def write(results: Results, folder: Path, novelty: Sequence[str], benchmarks: Path) -> None:
-    """Write the map; ``novelty``: the domains whose questions' novelty is known."""
-    domains = _domains(results)
-    powers = [cell for domain in domains for cell in power_cells(results, domain)]
-    known = [cell for domain in domains if domain in novelty for cell in novelty_cells(results, domain, benchmarks)]
+def write(results: Results, folder: Path, novelty: Sequence[Novelty]) -> None:
+    """Write the map; ``novelty``: of the domains whose questions' novelty is known."""
+    powers = [cell for domain in _domains(results) for cell in power_cells(results, domain)]
+    known = [cell for one in novelty for cell in novelty_cells(results, one)]
     found = when_pages.Found(results, tuple(known), tuple(powers))
     images: dict[str, Path] = {}
     with plt.rc_context(RC):
@@ -155,8 +155,7 @@ def write(results: Results, folder: Path, novelty: Sequence[str], benchmarks: Pa
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m reports.when", description=str(__doc__).split("\n\n")[0])
-    made.add_argument("--benchmarks", required=True, type=Path, help="folder of the evaluation sets")
-    made.add_argument("--novelty", nargs="+", default=[], help="domains whose questions' novelty is known")
+    made.add_argument("--novelty", nargs="+", default=[], type=Path, help="files that say how new questions are")
     made.add_argument("--out", required=True, type=Path, help="folder to write to")
     add_common(made)
     return made
@@ -164,8 +163,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the map of a results folder."""
-    arguments: Any = parser().parse_args(argv)
-    write(open_results(arguments), arguments.out, arguments.novelty, arguments.benchmarks)
+    arguments = parser().parse_args(argv)
+    results = open_results(arguments)
+    write(results, arguments.out, [Novelty.model_validate(results.json(path)) for path in arguments.novelty])
 
 
 if __name__ == "__main__":

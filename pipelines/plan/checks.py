@@ -21,7 +21,7 @@ from reference_impl.config.model import refuse, unknown
 RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
     "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "help_map", "hub_policy",
-    "manifest", "map", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
+    "manifest", "map", "novelty", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
     "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "sensitivity",
     "sensitivity_table", "site", "table", "train", "tune",
 })  # fmt: skip

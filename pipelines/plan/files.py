@@ -261,11 +261,13 @@ class Files:
         return list(dict.fromkeys(path for place in places for path in self._made(*place)))
 
     def map_sources(self) -> list[str]:
-        """What `map` reads: scores and records of every cell's method, and the questions whose novelty it is told."""
-        domains = self.choice.novelty_domains
-        tasks = {task for domain in domains for task in self.choice.scale.domains[domain].tasks}
+        """What `map` reads: scores and records of every cell's method, and how new questions are."""
         made = [path for place in self.choice.mapped for path in self._made(*place)]
-        return list(dict.fromkeys([*made, *self.benchmark_sources(sorted(tasks))]))
+        return list(dict.fromkeys([*made, *self.novelty()]))
+
+    def novelty(self) -> list[str]:
+        """What says how new the questions of the map's domains are, where anything does."""
+        return [f"{self.results}/novelty/{domain}.json" for domain in self.choice.novelty_domains]
 
     def map_files(self) -> list[str]:
         """Its table, its page and its figures: that of novelty where anything is known of it."""

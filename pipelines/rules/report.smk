@@ -291,13 +291,12 @@ rule help_map:
         seeds=list(PLAN.choice.seeds),
         settings=PLAN.hashes.map(),
         novelty=PLAN.options.novelty(),
-        benchmarks=PLAN.files.benchmarks,
         out=subpath(output[0], parent=True),
     message:
         "Report: when does CHORD help"
     shell:
         "{params.start} reports.when --scale {params.scale} --results {params.results} --seeds {params.seeds}"
-        " --benchmarks {params.benchmarks} {params.novelty} --out {params.out} > {log} 2>&1"
+        " {params.novelty} --out {params.out} > {log} 2>&1"
 
 
 rule site:

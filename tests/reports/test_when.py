@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.pyplot import colormaps
 
 from pipelines.sandbox import math_world
-from pipelines.sandbox.procedure import LEVELS
+from pipelines.sandbox.novelty import describe
 from reference_impl.config import load_declarations, load_scale
 from reference_impl.files import read_jsonl, write_jsonl
 from reports import when
@@ -31,17 +31,25 @@ def right(method: str, level: int, number: int) -> bool:
     return number % 3 == 0
 
 
+def novelty(root: Path) -> when.Novelty:
+    """Of the questions in a results folder, as the workflow writes it down."""
+    return when.Novelty.model_validate(describe("math", "smoke", root / "benchmarks"))
+
+
 def write_results(root: Path) -> Results:
     """A results folder of the map's methods."""
     decl, scale = load_declarations(mine=""), load_scale("smoke")
     asked = math_world.benchmarks()[f"{TASK}.jsonl"]
     write_jsonl(root / "benchmarks" / f"{TASK}.jsonl", asked)
-    levels = [[level.holds(math_world.novelty(row["problem"])) for level in LEVELS].index(True) for row in asked]
+    for name in ("sandbox-aime24", "sandbox-aime25"):
+        write_jsonl(root / "benchmarks" / f"{name}.jsonl", [])
+    write_jsonl(root / "benchmarks" / "sandbox-mmlu-pro.jsonl", math_world.benchmarks()["sandbox-mmlu-pro.jsonl"])
+    levels = novelty(root).tasks[TASK]
     assert decl.map is not None
     for method in decl.map.names(decl.methods):
         rows = [
-            {"task": TASK, "item_id": row["id"], "correct": right(method, level, number), "tokens": 9}
-            for number, (row, level) in enumerate(zip(asked, levels, strict=True))
+            {"task": TASK, "item_id": item, "correct": right(method, level, number), "tokens": 9}
+            for number, (item, level) in enumerate(levels.items())
         ]
         write_scores(root / f"scores/math/{method}/seed0.parquet", rows)
         logged = [metrics_row(1, 500, mu=0.1, phi_mean=0.2), metrics_row(2, 500, mu=0.1, phi_mean=0.1)]
@@ -55,7 +63,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def test_cells_of_novelty(results: Results) -> None:
-    found = when.novelty_cells(results, "math", results.root / "benchmarks")
+    found = when.novelty_cells(results, novelty(results.root))
     assert len(found) == 10 * 4
     assert [cell.demonstrations for cell in found[:12:4]] == [2, 8, 32]  # CHORD-μ at the scale smoke: few, main, large
     assert [cell.level for cell in found[:4]] == ["no procedure needed", "often", "seldom", "rarely"]
@@ -71,6 +79,12 @@ def test_cells_of_novelty(results: Results) -> None:
     assert others == {"the same answers"}
 
 
+def test_questions_of_other_kinds_have_no_novelty(results: Results) -> None:
+    known = novelty(results.root)
+    assert known.tasks["sandbox-mmlu-pro"] == {} and len(known.tasks[TASK]) == 560
+    assert set().union(*(known.at(level) for level in range(4))) == {f"{TASK}/{item}" for item in known.tasks[TASK]}
+
+
 def test_cells_of_powers(results: Results) -> None:
     found = when.power_cells(results, "math")
     assert len(found) == 16 and [(cell.a, cell.b) for cell in found[:5]] == [(0, 0), (0.5, 0), (1, 0), (2, 0), (0, 0.5)]
@@ -80,7 +94,7 @@ def test_cells_of_powers(results: Results) -> None:
 
 
 def test_files(results: Results, tmp_path: Path) -> None:
-    when.write(results, tmp_path, ["math"], results.root / "benchmarks")
+    when.write(results, tmp_path, [novelty(results.root)])
     names = {"map.md", "map.csv", "map.html", "map-novelty.png", "map-novelty.svg", "map-phi.png", "map-phi.svg"}
     assert {path.name for path in tmp_path.iterdir()} == names
     text = (tmp_path / "map.md").read_text(encoding="utf-8")
@@ -97,12 +111,12 @@ def test_files(results: Results, tmp_path: Path) -> None:
     page = (tmp_path / "map.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2 and "snakemake --cores all map --config scale=smoke" in page
     drawn = (tmp_path / "map-phi.svg").read_bytes()
-    when.write(results, tmp_path, ["math"], results.root / "benchmarks")
+    when.write(results, tmp_path, [novelty(results.root)])
     assert (tmp_path / "map-phi.svg").read_bytes() == drawn, "the same data, the same bytes"
 
 
 def test_without_novelty(results: Results, tmp_path: Path) -> None:
-    when.write(results, tmp_path, [], tmp_path / "nowhere")
+    when.write(results, tmp_path, [])
     assert not list(tmp_path.glob("map-novelty.*")) and (tmp_path / "map-phi.png").is_file()
     text = (tmp_path / "map.md").read_text(encoding="utf-8")
     assert "By novelty: left out" in text and "## By novelty" not in text
@@ -122,7 +136,7 @@ def test_a_level_without_questions_has_no_number(results: Results, tmp_path: Pat
     for path in (root / "scores" / "math").glob("*/seed0.parquet"):
         write_scores(path, rows)
     few = Results(root, results.scale, results.decl)
-    cells = when.novelty_cells(few, "math", root / "benchmarks")
+    cells = when.novelty_cells(few, novelty(root))
     assert [(cell.pair.questions, cell.pair.verdict) for cell in cells[:2]] == [
         (len(plain), "the same answers"),
         (0, "too little asked"),

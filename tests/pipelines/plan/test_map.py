@@ -46,10 +46,11 @@ def test_novelty_where_the_data_tell_it() -> None:
     figures = {f"map-novelty.{kind}" for kind in ("png", "svg")}
     for scale, known in (("mini", True), ("smoke", True), ("gpu-smoke", True), ("gpu1", False), ("paper", False)):
         plan = load_plan({"scale": scale, "mine": ""})
+        file = f"results/{scale}/novelty/math.json"
         made = {Path(path).name for path in plan.files.map_files()}
         assert made >= {"map.md", "map.csv", "map.html", "map-phi.png", "map-phi.svg"}
-        assert (made >= figures) is known and plan.options.novelty() == (["--novelty", "math"] if known else [])
-        assert (f"results/{scale}/benchmarks" in plan.files.map_sources()) is known
+        assert (made >= figures) is known and plan.options.novelty() == (["--novelty", file] if known else [])
+        assert (file in plan.files.map_sources()) is known
 
 
 def test_novelty_is_of_the_worlds_own_questions(tmp_path: Path) -> None:
