@@ -1,5 +1,6 @@
 # The whole reproduction. Targets: all or headline (default), everything, each table, figure and page (table1, figure6,
-# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies, compare, phi_board, sensitivity.
+# cases, …), each method (chord_phi, …), regrade or regrade_<method>, retrain_policies, compare, phi_board, sensitivity,
+# map.
 # What exists is declared in pipelines/config (docs/declarations.md lists it); how it is made, in pipelines/rules.
 from snakemake.utils import min_version
 
@@ -76,6 +77,17 @@ rule sensitivity:
         rules.sensitivity_table.output[0],
     log:
         f"{ASKED_LOGS}/report/sensitivity-shown.log",
+    conda:
+        "environment.yml"
+    shell:
+        "tee {log} < {input}"
+
+
+rule map:
+    input:
+        rules.help_map.output[0],
+    log:
+        f"{ASKED_LOGS}/report/map-shown.log",
     conda:
         "environment.yml"
     shell:

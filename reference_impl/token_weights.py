@@ -115,6 +115,22 @@ def focal(prob_BT: Tensor, entropy_BT: Tensor | None, mask_BT: Tensor, *, gamma:
     return _finish((1 - _prob(prob_BT, mask_BT)) ** gamma, mask_BT)
 
 
+def power(prob_BT: Tensor, entropy_BT: Tensor | None, mask_BT: Tensor, *, a: float = 0.5, b: float = 0.5) -> Tensor:
+    """phi = p^a (1 - p)^b, by default a = b = 0.5.
+
+    The family of Eq. 1 (0, 0), Eq. 4 (1, 0), Eq. 5 (1, 1) and focal loss (0, gamma), with 0^0 = 1; not of the paper as
+    such. Weights are not normalised: the larger a and b, the less the expert teaches in all.
+
+    Raises:
+        ValueError: a or b is negative (infinite at p = 0 or p = 1), infinite or NaN.
+    """
+    for name, exponent in (("a", a), ("b", b)):
+        if not 0 <= exponent < math.inf:
+            raise ValueError(f"{name} is {exponent!r}; allowed: finite and >= 0")
+    prob = _prob(prob_BT, mask_BT)
+    return _finish(prob**a * (1 - prob) ** b, mask_BT)
+
+
 TokenWeight = Callable[..., Tensor]
 
 TOKEN_WEIGHTS: dict[str, TokenWeight] = {
@@ -125,6 +141,7 @@ TOKEN_WEIGHTS: dict[str, TokenWeight] = {
     "entropy_norm": entropy_norm,
     "is_clip": is_clip,
     "focal": focal,
+    "power": power,
 }
 
 NEEDS_GLOBAL_BATCH: frozenset[str] = frozenset({"entropy_top", "entropy_norm"})

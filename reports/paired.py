@@ -73,6 +73,14 @@ def main_columns(decl: Declarations, domain: str) -> tuple[Column, ...]:
     return tuple(column for column in columns if column.domain == domain and column.graded)
 
 
+def main_column(decl: Declarations, domain: str) -> Column:
+    """The first of them that asks whole benchmarks. Raises ValueError where there is none."""
+    for column in main_columns(decl, domain):
+        if not column.categories:
+            return column
+    raise ValueError(f"no table of experiments.yaml has a graded column of {domain}")
+
+
 def make_pair(
     column: Column,
     asked: str,

@@ -13,10 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from reference_impl.config import Method
-from reference_impl.config.experiments import Column
 from reference_impl.files import write_text
 from reports.inputs import Results, add_common, open_results, run_command
-from reports.paired import Pair, main_columns, make_pair, said_of
+from reports.paired import Pair, main_column, make_pair, said_of
 from reports.scores import column_name, samples_of
 from reports.style import label
 from reports.table_formats import pipe
@@ -63,17 +62,10 @@ def phi_text(method: Method) -> str:
     return f"{name} ({params})" if params else str(name)
 
 
-def main_column(results: Results, domain: str) -> Column:
-    """The first of the paper's main columns that asks whole benchmarks. Raises ValueError where there is none."""
-    for column in main_columns(results.decl, domain):
-        if not column.categories:
-            return column
-    raise ValueError(f"no table of experiments.yaml has a graded column of {domain}")
-
-
 def board(results: Results, domain: str, methods: Sequence[str]) -> Board:
     """Rank methods that differ in φ alone."""
-    decl, column = results.decl, main_column(results, domain)
+    decl = results.decl
+    column = main_column(decl, domain)
     asked = column_name(results, column)
     sides = {name: (name, label(decl, name), samples_of(results, name, column)) for name in methods}
     baseline = next((name for name in methods if phi_text(decl.method(name)) == OURS), methods[0])

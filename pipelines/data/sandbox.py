@@ -36,6 +36,7 @@ SPLITS: dict[str, Callable[[ModuleType, int], list[Row]]] = {
     PROMPTS: lambda world, n: world.rl_rows(n, DATA_SEED),
     VALIDATION: lambda world, n: world.validation_rows(n, DATA_SEED),
     expert_file("main"): lambda world, n: world.expert_rows(n, DATA_SEED),
+    expert_file("few"): lambda world, n: world.expert_rows(n, DATA_SEED),
     expert_file("large"): lambda world, n: world.expert_rows(n, DATA_SEED),
     expert_file("second"): lambda world, n: world.expert_rows(n, DATA_SEED, style="second"),
     expert_file("aligned"): lambda world, n: world.aligned_rows(n, DATA_SEED),

@@ -13,6 +13,7 @@ from pipelines.policy.models import Model
 from pipelines.sandbox.policies import SandboxPolicy
 from reference_impl.config import Domain, Method, Scale, Task
 from reference_impl.config.experiments import AnyExperiment, Experiments
+from reference_impl.config.help_map import HelpMap
 from reference_impl.config.readings import Readings
 
 FILES: dict[str, Any] = {
@@ -21,6 +22,7 @@ FILES: dict[str, Any] = {
     "pipelines/config/scales/NAME.yaml": Scale,
     "evaluation/tasks/NAME.yaml": Task,
     "pipelines/config/readings.yaml": Readings,
+    "pipelines/config/map.yaml": HelpMap,
     "pipelines/config/experiments.yaml": Experiments,
     "Entries of pipelines/config/experiments.yaml": dict[str, AnyExperiment],
     "pipelines/config/models.yaml": dict[str, Model],

@@ -22,6 +22,7 @@ def listing(width: int = 110) -> str:
             "compare",
             "phi_board",
             "sensitivity",
+            "map",
             "retrain_policies",
         ],
         "scales": sorted(path.stem for path in (CONFIG_DIR / "scales").glob("*.yaml")),

@@ -44,6 +44,7 @@ IMPORTED = (
     "reports.sensitivity",
     "reports.site",
     "reports.tables",
+    "reports.when",
 )
 """What jobs run, and what transformers imports only once a model is loaded."""
 ARROW_MALLOC = "JE_ARROW_MALLOC_CONF"

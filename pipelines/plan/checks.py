@@ -20,8 +20,8 @@ from reference_impl.config.model import refuse, unknown
 
 RULES = frozenset({
     "all", "benchmarks", "candidates", "case_page", "check_rows", "compare", "comparison", "data",
-    "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "hub_policy",
-    "manifest", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
+    "everything", "fetch", "fetch_folder", "figure", "generate", "grade_again", "headline", "help_map", "hub_policy",
+    "manifest", "map", "novelty", "own_questions", "phi_board", "phi_figure", "phi_tokens", "policy", "prune",
     "random_policy", "ranking", "regrade", "retrain_policies", "retrain_policy", "score", "select", "sensitivity",
     "sensitivity_table", "site", "table", "train", "tune",
 })  # fmt: skip
@@ -106,7 +106,7 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
         # A period's SFT steps are a part of it; all other step counts are phases one after the other.
         phases = {key: value for key, value in config.mu.items() if key.endswith("_steps") and key != "sft_steps"}
         name = config.mu["schedule"]
-        if config.method in declarations.derived and _same_mu(declarations, config.method):
+        if declarations.base(config.method) != config.method and _same_mu(declarations, config.method):
             continue  # said of the method itself
         if sum(phases.values()) > config.steps:
             source = declarations.source(declarations.owner(config.method)[0].name)
@@ -119,6 +119,7 @@ def schedule_warnings(declarations: Declarations, scale: Scale) -> list[str]:
 
 
 def _same_mu(declarations: Declarations, derived: str) -> bool:
+    """Whether a method of a reading or of the map has the μ of the one that it varies."""
     return declarations.method(derived).mu == declarations.method(declarations.base(derived)).mu
 
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from pipelines.data.splits import split_rows
 from pipelines.plan.local import LocalData
 from pipelines.policy.origin import is_random, is_shipped
-from reference_impl.config import TUNING_SEED, Declarations, Scale, load_task, resolve_run
+from pipelines.sandbox.policies import world_novelty
+from reference_impl.config import TUNING_SEED, Declarations, Scale, expert_roles, load_task, resolve_run
 
 PHI_AND_NAMES = {"name", "label", "like", "paper", "domains", "phi"}
 """Keys of a method besides those in which two must agree to differ in φ alone."""
@@ -115,6 +116,33 @@ class Choice:
         """(method of a reading, the scale's domains that it is compared with its own method in)."""
         found = [(name, tuple(self.domains(name))) for name in self.declarations.derived]
         return [(name, domains) for name, domains in found if domains]
+
+    @cached_property
+    def mapped(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(method of the map, the scale's domains that it is drawn in), the baseline first: where the scale has the
+        method's demonstrations.
+        """
+        decl = self.declarations
+        assert decl.map is not None
+        found = [(name, self.domains(name, decl.map.domains)) for name in decl.map.names(decl.methods)]
+        shown = [
+            (name, tuple(one for one in domains if decl.method(name).expert in expert_roles(decl, self.scale, one)))
+            for name, domains in found
+        ]
+        return [(name, domains) for name, domains in shown if domains]
+
+    @cached_property
+    def novelty_domains(self) -> tuple[str, ...]:
+        """The domains of the map whose data says how new a question is to the policy: sandbox worlds that offer it,
+        asked their own questions.
+        """
+        drawn = {domain for _, domains in self.mapped for domain in domains}
+        return tuple(
+            name
+            for name, sizes in self.scale.domains.items()
+            if name in drawn and sizes.data == "sandbox" and not set(sizes.tasks) & set(self.own_questions)
+            if world_novelty(name) is not None
+        )
 
     @cached_property
     def boards(self) -> dict[str, list[tuple[str, ...]]]:

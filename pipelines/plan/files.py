@@ -260,6 +260,21 @@ class Files:
         places = [(one, domains) for name, domains in self.choice.readings for one in (name, decl.base(name))]
         return list(dict.fromkeys(path for place in places for path in self._made(*place)))
 
+    def map_sources(self) -> list[str]:
+        """What `map` reads: scores and records of every cell's method, and how new questions are."""
+        made = [path for place in self.choice.mapped for path in self._made(*place)]
+        return list(dict.fromkeys([*made, *self.novelty()]))
+
+    def novelty(self) -> list[str]:
+        """What says how new the questions of the map's domains are, where anything does."""
+        return [f"{self.results}/novelty/{domain}.json" for domain in self.choice.novelty_domains]
+
+    def map_files(self) -> list[str]:
+        """Its table, its page and its figures: that of novelty where anything is known of it."""
+        figures = ["map-phi", *(["map-novelty"] if self.choice.novelty_domains else [])]
+        drawn = [f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
+        return [f"{self.asked}/report/{name}" for name in ("map.md", "map.csv", "map.html", *drawn)]
+
     def _made(self, method: str, domains: tuple[str, ...]) -> list[str]:
         """Records and scores of a method, and of the pruning of the grids behind it."""
         made = self.records(method, domains) + self.scores(method, domains) + self.pruned([method], domains)

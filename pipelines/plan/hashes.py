@@ -15,6 +15,7 @@ from pipelines.plan.digest import digest
 from pipelines.plan.own_data import own_files
 from pipelines.policy.origin import origin_identity
 from pipelines.sandbox.policies import WORLDS, load_world
+from pipelines.sandbox.procedure import LEVELS
 from reference_impl.config import domain_size, load_task, resolve_run
 from reference_impl.config.experiments import FigureEntry
 from reference_impl.files import file_hash
@@ -129,6 +130,17 @@ class Hashes:
         names = [name for name, _ in self.choice.readings]
         asked = {} if decl.readings is None else {name: one.question for name, one in decl.readings.readings.items()}
         return digest([self.labels([*names, *map(decl.base, names)]), asked])
+
+    def novelty(self, domain: str) -> str:
+        """Of how new a sandbox domain's questions are, and of which are asked."""
+        levels = [[level.name, level.shares] for level in LEVELS]
+        return digest([load_world(domain).VERSION, levels, sorted(self.choice.scale.domains[domain].tasks)])
+
+    def map(self) -> str:
+        """Of what the map is drawn of, and of how it is called."""
+        decl = self.choice.declarations
+        assert decl.map is not None
+        return digest([self.labels(name for name, _ in self.choice.mapped), decl.map.given()])
 
     @staticmethod
     def comparison(results: str) -> str:

@@ -54,6 +54,11 @@ class Options:
         boards = self.choice.boards.items()
         return [word for domain, groups in boards for names in groups for word in ("--board", domain, *names)]
 
+    def novelty(self) -> list[str]:
+        """Options of reports.when: the files that say how new questions are."""
+        files = Files(self.choice).novelty()
+        return ["--novelty", *files] if files else []
+
     def judge(self, domain: str, task: str) -> list[str]:
         """Options of evaluation.regrade for the scale's judge; none for a task that needs no judge."""
         judge = self.choice.scale.domains[domain].judge

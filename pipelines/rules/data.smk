@@ -144,6 +144,33 @@ rule benchmarks:
         "python -m pipelines.data.sandbox --benchmarks --out {output} > {log} 2>&1"
 
 
+# Of the sandbox's questions alone: real data do not say what their expert knows beyond the policy.
+rule novelty:
+    input:
+        lambda wildcards: PLAN.files.benchmark_sources(PLAN.choice.scale.domains[wildcards.domain].tasks),
+    output:
+        f"{RESULTS}/novelty/{{domain}}.json",
+    log:
+        f"{LOGS}/data/{{domain}}/novelty.log",
+    priority: 30
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=500,
+        runtime=30,
+    params:
+        scale=PLAN.choice.scale.asked_as,
+        settings=lambda wildcards: PLAN.hashes.novelty(wildcards.domain),
+        benchmarks=PLAN.files.benchmarks,
+    message:
+        "Data: how new questions of the {wildcards.domain} domain are to the policy"
+    shell:
+        "python -m pipelines.sandbox.novelty --domain {wildcards.domain} --scale {params.scale}"
+        " --benchmarks {params.benchmarks} --out {output} > {log} 2>&1"
+
+
 # The paper's own benchmarks, one at a time: from the hub at the task's pinned revision, or the user's file.
 rule fetch:
     output:

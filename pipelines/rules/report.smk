@@ -269,6 +269,36 @@ rule sensitivity_table:
         " --seeds {params.seeds} --out {params.out} > {log} 2>&1"
 
 
+# When does CHORD help: by how new a question is and by how many demonstrations there are, and over a family of φ.
+rule help_map:
+    input:
+        PLAN.files.map_sources(),
+    output:
+        PLAN.files.map_files(),
+    log:
+        f"{ASKED_LOGS}/report/map.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=30,
+    params:
+        start=PLAN.options.start(),
+        scale=PLAN.choice.scale.asked_as,
+        results=lambda wildcards: ASKED,
+        seeds=list(PLAN.choice.seeds),
+        settings=PLAN.hashes.map(),
+        novelty=PLAN.options.novelty(),
+        out=subpath(output[0], parent=True),
+    message:
+        "Report: when does CHORD help"
+    shell:
+        "{params.start} reports.when --scale {params.scale} --results {params.results} --seeds {params.seeds}"
+        " {params.novelty} --out {params.out} > {log} 2>&1"
+
+
 rule site:
     input:
         PUBLISHED,

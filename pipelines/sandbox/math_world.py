@@ -23,7 +23,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.sandbox import knowledge, math_styles
-from pipelines.sandbox.procedure import MODULUS, SPELLED, SPELLED_EARLY, draw_operations, kind_of, work_out
+from pipelines.sandbox.procedure import (
+    MODULUS,
+    SPELLED,
+    SPELLED_EARLY,
+    draw_operations,
+    kind_of,
+    rarest_share,
+    work_out,
+)
 from pipelines.sandbox.residue import residue
 
 NAME = "math"
@@ -98,6 +106,14 @@ def parse_question(question: str) -> Problem:
     if found is None:
         raise ValueError(f"not a question of the math world: {question!r}")
     return Problem(int(found[1]), tuple(found[2].split(";")))
+
+
+def novelty(question: str) -> float | None:
+    """How often the policy spells out the rarest kind of operation that a question has; None where it has none.
+
+    What a world offers so that results can be told apart by it. Raises ValueError as `parse_question`.
+    """
+    return rarest_share(parse_question(question).operations)
 
 
 def gold(problem: Problem) -> str:

@@ -4,10 +4,11 @@ import hashlib
 import importlib
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -99,6 +100,12 @@ def load_policy(name: str) -> SandboxPolicy:
 def load_world(name: str) -> ModuleType:
     """The module of a sandbox world. Raises ValueError naming the known worlds."""
     return importlib.import_module(f"pipelines.sandbox.{choose('world', name, WORLDS, 'the sandbox')}_world")
+
+
+def world_novelty(name: str) -> Callable[[Any], float | None] | None:
+    """What tells how new to its policy a question of a world is (`pipelines.sandbox.procedure`); None: it does not."""
+    found: Callable[[Any], float | None] | None = getattr(load_world(name), "novelty", None)
+    return found
 
 
 def config_hash(name: str) -> str:

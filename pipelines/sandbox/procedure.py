@@ -15,6 +15,8 @@ The expert always spells out. How often the policy does depends on the *kind* of
 
 import random
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import reduce
 
 MODULUS = 10
@@ -36,6 +38,36 @@ SPELLED_EARLY = 0.5
 """The same share, for all kinds, in the phases before the instruct phase."""
 
 
+@dataclass(frozen=True)
+class Level:
+    """How new to a policy what a question needs is: its rarest kind is one of these."""
+
+    name: str
+    kinds: tuple[str, ...]
+    """The most frequent first; none: of questions without a compound operation."""
+
+    @property
+    def shares(self) -> tuple[float, float] | None:
+        """How often the rarest and the most frequent of them are spelled out."""
+        return (SPELLED[self.kinds[-1]], SPELLED[self.kinds[0]]) if self.kinds else None
+
+    def holds(self, share: float | None) -> bool:
+        """Whether a question of this novelty (`rarest_share`) is one of it."""
+        if self.shares is None or share is None:
+            return share is None and self.shares is None
+        return self.shares[0] <= share <= self.shares[1]
+
+
+LEVELS = (
+    Level("no procedure needed", ()),
+    *(
+        Level(name, KINDS[len(KINDS) * third // 3 : len(KINDS) * (third + 1) // 3])
+        for third, name in enumerate(("often", "seldom", "rarely"))
+    ),
+)
+"""No procedure, and the kinds in thirds, by how often the policy spells them out."""
+
+
 def labelled_steps(operation: str) -> list[str]:
     """The steps of an operation as they are written: ``b fold timesSeven``, ``c minusTwo``, ``d plusFive``."""
     return operation.split(",")
@@ -45,6 +77,13 @@ def kind_of(operation: str) -> str | None:
     """The kind of a compound operation; None for a plain one, which has a single step."""
     first, *others = labelled_steps(operation)
     return first.split()[-1] if others else None
+
+
+def rarest_share(operations: Iterable[str]) -> float | None:
+    """How often the policy spells out the rarest kind among some operations: what a question is as new as. None: all
+    are plain, so none needs the procedure.
+    """
+    return min((SPELLED[kind] for kind in map(kind_of, operations) if kind is not None), default=None)
 
 
 def apply_step(value: int, step: str) -> int:

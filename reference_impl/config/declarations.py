@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from reference_impl.config.experiments import Experiment, TableEntry, read_experiments
 from reference_impl.config.fields import Name
+from reference_impl.config.help_map import FILE as MAP_FILE
+from reference_impl.config.help_map import HelpMap, load_map
 from reference_impl.config.methods import Domain, Method, OwnPhi
 from reference_impl.config.mine import Mine, find_mine, phi_problems
 from reference_impl.config.model import Declared, choose, hint, parse, read_yaml, refuse, unknown
@@ -45,20 +47,24 @@ class Declarations:
     """What the paper leaves open, read otherwise."""
     derived: Mapping[str, Method] = field(default_factory=dict)
     """The methods of the readings, `method@reading`: found by name, and in no list of the paper's methods."""
+    map: HelpMap | None = None
+    """When CHORD helps: what is drawn of it."""
+    mapped: Mapping[str, Method] = field(default_factory=dict)
+    """The methods that only the map has, `method@variant`: in no list of the paper's methods either."""
     reading: str = ""
     """The preset of readings that `methods` has; empty: none."""
 
     @cached_property
     def known(self) -> Mapping[str, Method]:
         """Every method that can be trained by its name."""
-        return {**self.methods, **self.derived}
+        return {**self.methods, **self.derived, **self.mapped}
 
     def method(self, name: str) -> Method:
         """The entry called ``name``. Raises ValueError naming the nearest."""
         return self.known[choose("method", name, self.known, self._files)]
 
     def base(self, name: str) -> str:
-        """The method that one of a reading is, read as usual."""
+        """The method that one of a reading or of the map varies; any other is its own."""
         return name.partition(MARK)[0]
 
     def second_of(self, name: str, prompts: Collection[str]) -> str | None:
@@ -77,6 +83,8 @@ class Declarations:
         """The file that a method stands in, for messages."""
         if name in self.derived:
             return FILE
+        if name in self.mapped:
+            return MAP_FILE
         return self.mine.source if self.mine is not None and name in self.mine.methods else "methods.yaml"
 
     def phi_file(self, method: Method) -> Path | None:
@@ -159,22 +167,39 @@ def load_declarations(root: Path = CONFIG_DIR, mine: str | None = None, reading:
         for problem in _wrong_references(decl, method, source)
     )
     decl = decl if preset else _with_readings(decl, methods, readings, os.path.relpath(root / FILE))
+    decl = _with_map(decl, methods, load_map(root, decl.methods, decl.domains, decl.derived), root)
     found = find_mine(mine)
     return decl if found is None else _with_mine(decl, methods, found)
 
 
 def _with_readings(decl: Declarations, methods: Entries, readings: Readings, source: str) -> Declarations:
     """The declarations with each reading's methods as it changes them. Raises ValueError with every mistake of it."""
-    domains = {name: method.domains for name, method in decl.methods.items()}
-    entries = readings.derived(methods, domains)
+    entries = readings.derived(methods, {name: method.domains for name, method in decl.methods.items()})
+    decl = replace(decl, derived=_like_others(methods, entries, source))
+    _check_derived(decl, decl.derived, source)
+    return decl
+
+
+def _with_map(decl: Declarations, methods: Entries, found: HelpMap, root: Path) -> Declarations:
+    """The declarations with the map and its methods. Raises ValueError with every mistake of them."""
+    source, entries = os.path.relpath(root / MAP_FILE), found.derived(decl.methods, decl.domains)
+    decl = replace(decl, map=found, mapped=_like_others(methods, entries, source))
+    _check_derived(decl, decl.mapped, source)
+    return decl
+
+
+def _like_others(methods: Entries, entries: Entries, source: str) -> dict[str, Method]:
+    """Entries that are like some of methods.yaml, as methods."""
     parsed = _parse_entries(Method, {**methods, **entries}, source)
-    decl = replace(decl, derived={name: parsed[name] for name in entries})
+    return {name: parsed[name] for name in entries}
+
+
+def _check_derived(decl: Declarations, derived: Mapping[str, Method], source: str) -> None:
     refuse(
         f"{source}: {name}: {problem}"
-        for name, method in decl.derived.items()
+        for name, method in derived.items()
         for problem in (*_wrong_references(decl, method, source), *_not_evaluated(method))
     )
-    return decl
 
 
 def _not_evaluated(method: Method) -> Iterator[str]:

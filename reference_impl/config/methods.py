@@ -67,6 +67,16 @@ class Focal(Declared):
     """0 is plain SFT."""
 
 
+class Power(Declared):
+    """p to the power of a, times (1 - p) to the power of b; not of the paper."""
+
+    name: Literal["power"]
+    a: NotNegative = 0.5
+    """0: likely tokens weigh no more than others."""
+    b: NotNegative = 0.5
+    """0: unlikely tokens weigh no more than others."""
+
+
 class OwnPhi(Declared):
     """A function of the user's, in a Python file beside my_methods.yaml, with keyword parameters of its own."""
 
@@ -107,7 +117,8 @@ def _declared_or_own(value: Any, declared: ValidatorFunctionWrapHandler) -> Any:
 
 
 Phi = Annotated[
-    Annotated[PlainPhi | EntropyTop | IsClip | Focal, Field(discriminator="name")], WrapValidator(_declared_or_own)
+    Annotated[PlainPhi | EntropyTop | IsClip | Focal | Power, Field(discriminator="name")],
+    WrapValidator(_declared_or_own),
 ]
 """A name, or {name, its parameters}; in my_methods.yaml also an `OwnPhi`."""
 

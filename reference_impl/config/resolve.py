@@ -170,6 +170,11 @@ def expert_rows(decl: Declarations, scale: Scale, domain: str, expert: str) -> i
     return int(rows) if main is None else round(main * int(rows) / int(sets["main"].rows))
 
 
+def expert_roles(decl: Declarations, scale: Scale, domain: str) -> tuple[str, ...]:
+    """The sets of demonstrations that a domain has at a scale."""
+    return tuple(scale.domains[domain].experts or decl.domains[domain].experts)
+
+
 def expert_file(expert: str) -> str:
     """Name of the file of a set of demonstrations in a domain's data folder."""
     return "expert.jsonl" if expert == "main" else f"expert-{expert}.jsonl"

@@ -262,7 +262,7 @@ def test_own_phi_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_commands_in_the_documents_exist() -> None:
     makefile = (REPO / "Makefile").read_text(encoding="utf-8")
     files = load_plan({"scale": "mini"}).files
-    targets = {"headline", "retrain_policies", "my_method", "compare", "phi_board", "sensitivity", "tune"}
+    targets = {"headline", "retrain_policies", "my_method", "compare", "phi_board", "sensitivity", "map", "tune"}
     targets |= {*files.targets(), *files.regrade_targets()}
     for path in documents():
         text = (REPO / path).read_text(encoding="utf-8")

@@ -259,10 +259,11 @@ def expert_update(policy: Path, folder: Path, **changes: Any) -> tuple[Record, l
         ({"name": "p_one_minus_p"}, lambda p: p * (1 - p)),
         ({"name": "importance"}, lambda p: p),
         ({"name": "focal", "gamma": 2.0}, lambda p: (1 - p) ** 2),
+        ({"name": "power", "a": 2.0, "b": 0.5}, lambda p: p**2 * (1 - p) ** 0.5),
         ({"name": "is_clip", "threshold": 0.4, "variant": "zero"}, lambda p: p * (p <= 0.4)),
         ({"name": "is_clip", "threshold": 0.4, "variant": "cap"}, lambda p: p.clamp(max=0.4)),
     ],
-    ids=["none", "chord", "importance", "focal", "clip-zero", "clip-cap"],
+    ids=["none", "chord", "importance", "focal", "power", "clip-zero", "clip-cap"],
 )
 def test_phi_weighs_every_expert_token(sharp_policy: Path, tmp_path: Path, phi: dict[str, Any], weight: Any) -> None:
     record, probabilities, _ = expert_update(sharp_policy, tmp_path, phi=phi)

@@ -18,6 +18,7 @@ GOLDEN: dict[str, list[float]] = {
     "importance": PROBS,
     "is_clip": [0, 0.05, 0.4, 0, 0, 0],  # exactly 0.4 is kept, above is not
     "focal": [1, 0.9025, 0.36, 0.25, 0.0025, 0],  # 0.95^2; 0.6^2; 0.5^2; 0.05^2
+    "power": [0, 0.0475**0.5, 0.24**0.5, 0.5, 0.0475**0.5, 0],  # the roots of p (1 - p)
 }
 
 
@@ -44,6 +45,7 @@ def test_the_names_are_the_public_interface() -> None:
         "is_clip",
         "none",
         "p_one_minus_p",
+        "power",
     ]
 
 
@@ -216,12 +218,34 @@ def test_focal_gamma() -> None:
 
 
 @pytest.mark.parametrize(
+    ("a", "b", "name", "params"),
+    [
+        (0, 0, "none", {}),  # also at p = 0 and p = 1: 0^0 = 1
+        (1, 0, "importance", {}),
+        (1, 1, "p_one_minus_p", {}),
+        *((0, gamma, "focal", {"gamma": gamma}) for gamma in (0.5, 1.0, 2.0)),
+    ],
+)
+def test_power_is_the_family_of_others(a: float, b: float, name: str, params: dict[str, float]) -> None:
+    prob = row(*PROBS)
+    weights = TOKEN_WEIGHTS["power"](prob, None, torch.ones_like(prob), a=a, b=b)
+    assert torch.equal(weights, TOKEN_WEIGHTS[name](prob, None, torch.ones_like(prob), **params))
+
+
+def test_power_golden() -> None:
+    power = partial(TOKEN_WEIGHTS["power"], a=2.0, b=0.5)  # 0.36^2 sqrt(0.64) = 0.1296 * 0.8
+    torch.testing.assert_close(power(row(0.0, 0.36, 1.0), None, row(1, 1, 1)), row(0, 0.10368, 0))
+
+
+@pytest.mark.parametrize(
     ("name", "params", "message"),
     [
         ("is_clip", {"variant": "drop"}, "'drop'; allowed: 'zero', 'cap'"),
         ("is_clip", {"threshold": 1.5}, "threshold is 1.5"),
         ("focal", {"gamma": -1.0}, "gamma is -1.0"),
         ("focal", {"gamma": math.inf}, "gamma is inf"),
+        ("power", {"a": -0.5}, "a is -0.5"),
+        ("power", {"b": math.nan}, "b is nan"),
         ("entropy_top", {"share": 0.0}, "share is 0.0"),
         ("entropy_top", {"share": 5}, "share is 5"),
     ],

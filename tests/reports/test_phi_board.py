@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from pipelines.plan import load_plan
-from reports.phi_board import board, main_column, phi_text, write
+from reports.paired import main_column
+from reports.phi_board import board, phi_text, write
 from tests.support.own_files import own_files
 from tests.support.own_results import own_results, read
 
@@ -55,5 +56,5 @@ def test_who_is_on_a_board(tmp_path: Path) -> None:
 
 def test_main_columns(tmp_path: Path) -> None:
     results = own_results(tmp_path)
-    headers = [main_column(results, domain).header for domain in ("math", "tool", "medicine")]
+    headers = [main_column(results.decl, domain).header for domain in ("math", "tool", "medicine")]
     assert headers == ["AMC", "BFCL Overall", "Score"]

@@ -19,7 +19,14 @@ from reference_impl.rewards import grade_math
 from tests.support.real_data import Row, benchmarks_folder, described, openr1_row
 
 ANY = Limits(16384)
-FILES = ("prompts.jsonl", "validation.jsonl", "expert.jsonl", "expert-large.jsonl", "expert-aligned.jsonl")
+FILES = (
+    "prompts.jsonl",
+    "validation.jsonl",
+    "expert.jsonl",
+    "expert-few.jsonl",
+    "expert-large.jsonl",
+    "expert-aligned.jsonl",
+)
 
 
 def run(out: Path, local: Path, benchmarks: Path, *more: str) -> None:
@@ -108,11 +115,12 @@ def test_the_stage_writes_splits_that_do_not_overlap(tmp_path: Path) -> None:
     run(out, source, benchmarks, "--tokenizer", str(SHIPPED / "sandbox-math"))
 
     splits = {name: read_jsonl(out / name) for name in FILES}
-    assert {name: len(found) for name, found in splits.items()} == dict(zip(FILES, (16, 8, 8, 32, 16), strict=True))
+    assert {name: len(found) for name, found in splits.items()} == dict(zip(FILES, (16, 8, 8, 2, 32, 16), strict=True))
     check_splits(splits, prompts_apart=True)
     questions = {name: {row["question"] for row in found} for name, found in splits.items()}
     assert rows[7]["problem"] not in set.union(*questions.values())
     assert splits["expert-large.jsonl"][:8] == splits["expert.jsonl"]  # a larger set begins with the smaller
+    assert splits["expert.jsonl"][:2] == splits["expert-few.jsonl"]
     assert not questions["expert-large.jsonl"] & questions["prompts.jsonl"]
     for prompt, shown in zip(splits["prompts.jsonl"], splits["expert-aligned.jsonl"], strict=True):
         assert shown == prompt | {"response": shown["response"]} and "response" not in prompt
@@ -154,7 +162,7 @@ def test_splits_depend_on_the_questions_alone(tmp_path: Path) -> None:
     folder.mkdir()
     for part, found in (("a", rows[40:]), ("b", rows[:40])):
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(found), folder / f"{part}.parquet")
-    for name in ("candidates.jsonl", "expert-aligned.jsonl", *FILES[:4], "manifest.json"):
+    for name in ("candidates.jsonl", "expert-aligned.jsonl", *FILES[:5], "manifest.json"):
         run(tmp_path / "two", folder, benchmarks, "--file", name)
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -177,7 +177,7 @@ def test_everything_is_each_table_figure_and_page_with_what_it_needs_once(fresh:
         for name, domain in made
         if decl.method(name).trains
     }
-    assert len(of("Data") - checks) == 5 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
+    assert len(of("Data") - checks) == 6 + 5 + 3 + 3 + 1 and len(of("Policy")) == 6
     assert planned(fresh, "headline") - {"Report: headline"} < set(jobs)
 
 

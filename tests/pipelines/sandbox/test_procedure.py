@@ -46,6 +46,24 @@ def test_kinds_are_graded() -> None:
     assert (shares[-1], shares[0]) == (pytest.approx(0.002), pytest.approx(0.4))
 
 
+def test_levels_of_novelty_are_thirds_of_the_kinds() -> None:
+    none, *thirds = procedure.LEVELS
+    assert none.shares is None and none.holds(None) and not none.holds(0.4)
+    assert [len(level.kinds) for level in thirds] == [7, 7, 7]
+    assert sum((level.kinds for level in thirds), ()) == procedure.KINDS
+    for level in thirds:
+        assert [kind for kind in procedure.KINDS if level.holds(procedure.SPELLED[kind])] == list(level.kinds)
+        assert not level.holds(None)
+
+
+def test_a_question_is_as_new_as_its_rarest_kind() -> None:
+    plain, often, rare = "a plusFour", "b fold plusOne,c minusTwo,d plusOne", "e spin timesNine,f plusOne,g plusTwo"
+    assert procedure.rarest_share([plain, plain]) is None
+    assert procedure.rarest_share([plain, often]) == procedure.SPELLED["plusOne"] == 0.4
+    # timesNine and not the steps after it, whichever place it has
+    assert procedure.rarest_share([rare, plain, often]) == procedure.SPELLED["timesNine"]
+
+
 def test_every_step_of_a_problem_has_its_letter_and_every_kind_comes() -> None:
     rng = random.Random(0)
     kinds = set()

@@ -60,6 +60,8 @@ def test_sets_of_demonstrations_are_of_the_questions_that_methods_need(written: 
 
     main, large = rows("math", "expert"), rows("math", "expert-large")
     assert large[: len(main)] == main and len(large) == 4 * len(main)
+    few = rows("math", "expert-few")
+    assert main[: len(few)] == few and len(main) == 4 * len(few)
 
     first, second = rows("tool", "expert"), rows("tool", "expert-second")
     assert list(map(question_key, first)) == list(map(question_key, second))

@@ -69,6 +69,17 @@ def test_the_expert_spells_everything_out_and_the_policy_by_kind() -> None:
         assert spelled_share(part, shown["instruct"]) == pytest.approx(expected, abs=0.03)
 
 
+def test_novelty_of_the_benchmark_of_the_training_range() -> None:
+    shares = [math_world.novelty(row["problem"]) for row in math_world.benchmarks()["sandbox-amc.jsonl"]]
+    counts = [sum(level.holds(share) for share in shares) for level in procedure.LEVELS]
+    # Every question has one level, and every level enough questions to compare methods on.
+    assert sum(counts) == len(shares) == 560 and min(counts) > 50
+    weights = math_world.COMPOUND_WEIGHTS
+    assert counts[0] / 560 == pytest.approx(weights[0] / sum(weights), abs=0.06)
+    with pytest.raises(ValueError, match="not a question of the math world"):
+        math_world.novelty("What is 2 + 2?")
+
+
 def test_pretraining_noise_and_retention_share() -> None:
     rng = random.Random(1)
     examples = [math_world.pretraining_example(rng, "skill") for _ in range(4000)]
