@@ -67,7 +67,7 @@ def test_mini_scales_the_papers_values() -> None:
     assert (phi.mu, phi.phi) == ({"schedule": "constant", "value": 0.1}, {"name": "p_one_minus_p"})
     sft = resolve_run(decl, scale, "sft-lr5e-06", "math", seed=0)
     # three passes over 1024 demonstrations in batches of 16
-    assert (sft.steps, sft.epochs, sft.validate_every, sft.learning_rate) == (192, 3, 64, 5e-5)
+    assert (sft.steps, sft.epochs, sft.validate_every, sft.learning_rate) == (192, 3, 64, 5e-6)
 
 
 def test_mini_keeps_the_papers_proportions() -> None:
