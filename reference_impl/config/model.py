@@ -100,11 +100,16 @@ SHAPES = {
 """What a value must be, in words for who writes YAML."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
+_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where PyYAML was built with it: every plan, every job and most tests read all declarations, which takes
+the one in Python most of a second."""
+
+
+class _UniqueKeys(_SafeLoader):
     """PyYAML's safe loader lets a later key silently replace an earlier one; here that is an error."""
 
 
-def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     pairs, seen = list(node.value), dict[Any, int]()
     mapping = loader.construct_mapping(node, deep=True)  # first: it merges `<<` and refuses keys that cannot be any
     for key_node, _ in pairs:
