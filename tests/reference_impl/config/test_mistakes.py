@@ -175,7 +175,7 @@ def root(tmp_path: Path) -> Path:
 
 def change(path: Path, place: str, value: Any) -> None:
     """Set a value of a YAML file, or leave its key out."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # a hundred times: PyYAML's own takes 1 s
     node, (*keys, last) = document, place.split(".")
     for key in keys:
         node = node.setdefault(key, {})
@@ -183,7 +183,7 @@ def change(path: Path, place: str, value: Any) -> None:
         del node[last]
     else:
         node[last] = value
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(yaml.dump(document, Dumper=yaml.CSafeDumper), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("file", "place", "value", "message"), MISTAKES)
