@@ -5,6 +5,7 @@ results.
 import json
 import math
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def tables(decl: Declarations) -> dict[str, TableEntry]:
     return {name: entry for name, entry in decl.experiments.items() if isinstance(entry, TableEntry)}
 
 
+@cache
 def _categories(table: str) -> list[str]:
     """The categories that columns of a table ask one by one."""
     columns = tables(load_declarations())[table].columns
