@@ -114,11 +114,11 @@ def test_learning_rates_are_a_row_a_method_and_the_chosen_one_is_framed(results:
         for rate, score in ((1e-6, 0.4), (5e-6, 0.625), (1e-5, 0.5))
     ]
     method = TunedMethod(learning_rate=5e-6, trials=tuple(trials))
-    tuned = Tuned(seed=1000, domains={"math": {"grpo": method, "chord_phi": method}})
+    tuned = Tuned(seed=1000, domains={"tool": {"grpo": method, "chord_phi": method}})
     drawing = draw(replace(results, scale=results.scale.model_copy(update={"tuned": tuned})), "tuning")
     (axes,) = drawing.figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["GRPO (Pure RL)", "CHORD-φ"]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["1e-05", "5e-05", "0.0001"]  # factor 10
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.0001", "0.0005", "0.001"]  # factor 100
     assert [text.get_text() for text in axes.texts] == 2 * ["40.0 ± 2.0", "62.5 ± 2.0", "50.0 ± 2.0"]
     framed = [patch.get_xy() for patch in axes.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
     assert [(round(x), round(y)) for x, y in framed] == [(1, 0), (1, 1)]
